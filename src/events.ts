@@ -1,0 +1,39 @@
+/** What a guard tells about itself through `onEvent`. Silent otherwise. */
+import type { AllowReason } from './decide.ts';
+import type { BlockReason } from './errors.ts';
+import type { NanoUsd } from './money.ts';
+import type { Receipt } from './receipts/payloads.ts';
+import type { SpendScope } from './scope.ts';
+
+export type SpendEvent =
+  | {
+      type: 'decision';
+      callId: string;
+      decision: 'allow' | 'downgrade' | 'block';
+      reason: AllowReason | BlockReason;
+      scope: SpendScope;
+      requestedModel: string;
+      model?: string;
+      hold: NanoUsd;
+      receipt: Receipt;
+    }
+  | {
+      type: 'settlement';
+      callId: string;
+      /** `undefined` when the receipt could not be written; the hold then expires at its full amount. */
+      receipt: Receipt | undefined;
+      cost: NanoUsd;
+      source: 'provider' | 'tokens' | 'estimate' | 'hold' | 'none';
+      error?: unknown;
+    }
+  | { type: 'wait'; callId: string; requestedModel: string }
+  | { type: 'warning'; code: WarningCode; message: string };
+
+/**
+ * - `limit_injected`: calls without an output limit get the policy's one (told once for each guard)
+ * - `usage_unknown`: a provider reported no usage that can be believed, so the call settled high
+ * - `over_hold`: a call cost more than its worst case
+ * - `route_not_taken`: the request that was sent names another model than the decision
+ * - `shadow`: a policy only records what it would have decided
+ */
+export type WarningCode = 'limit_injected' | 'usage_unknown' | 'over_hold' | 'route_not_taken' | 'shadow';

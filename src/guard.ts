@@ -1,0 +1,288 @@
+/** The guard: decides, holds and records each call on one ledger. */
+import { defaultLedger } from '#default-ledger';
+import { capBalances, type CapBalance } from './balances.ts';
+import { decide, type DecideInput, type Decision } from './decide.ts';
+import { AgentGuardBlockedError, AgentGuardError, type BlockReason } from './errors.ts';
+import { blockMessage, capInfo } from './explain.ts';
+import { guardedCall, type GuardedCall, type Settlement } from './guarded-call.ts';
+import { HoldQueue } from './hold-queue.ts';
+import type { Hold, Ledger, LedgerView, Transaction } from './ledgers/ledger.ts';
+import { accountsOfCall } from './ledgers/state.ts';
+import { nanoUsdFromUsd, type NanoUsd } from './money.ts';
+import { readOptions, type GuardSettings, type SpendGuardOptions } from './options.ts';
+import { decideInput, prepare, prepareCharge, type Prepared, type SpendRequest } from './prepare.ts';
+import { randomId } from './receipts/keys.ts';
+import type { Receipt } from './receipts/payloads.ts';
+import { decisionDraft, expiryDrafts, foundationDrafts } from './record.ts';
+import { currentScope, layerScopes, type SpendScope } from './scope.ts';
+import type { WindowSpan } from './windows.ts';
+
+/** A charge for something that isn't a model call, whose cost is known beforehand: a paid tool, a search. */
+export interface SpendCharge {
+  /** Names the thing in the log. */
+  label: string;
+  /** US dollars, as a decimal string or number; finer than a nano-dollar is refused. */
+  usd: string | number;
+  scope?: SpendScope;
+  signal?: AbortSignal;
+}
+
+/** Puts calls under policies. Adapters that share a guard share ledger, keys and log. */
+export interface SpendGuard extends AsyncDisposable {
+  /**
+   * Decides a call and holds its worst case. Resolves once the signed decision has the ledger's durability; then
+   * the call may leave. Rejects with `AgentGuardBlockedError` when it may not, with the signal's reason when the
+   * caller gave up waiting, and with `AgentGuardError` (`invalid_config`) for a request that makes no sense.
+   */
+  begin(request: SpendRequest): Promise<GuardedCall>;
+  /** What `begin` would decide now. Writes nothing and holds nothing. */
+  preview(request: SpendRequest): Promise<Decision>;
+  /** Decides and settles a known cost at once. Rejects as `begin` does. */
+  charge(charge: SpendCharge): Promise<Settlement>;
+  /** Every cap that counts for a scope, with what is spent and held. `per_call` caps are left out. */
+  balances(scope?: SpendScope): Promise<CapBalance[]>;
+  /** Resolves when every receipt written so far is durable. */
+  flush(): Promise<void>;
+  /** Closes the ledger, for every guard that shares it. */
+  close(): Promise<void>;
+}
+
+const GUARD = Symbol.for('agentguard.spend/guard@1');
+
+/** True for what `createSpendGuard` returns, also from another copy of this package. */
+export function isSpendGuard(value: unknown): value is SpendGuard {
+  return typeof value === 'object' && value !== null && GUARD in value;
+}
+
+// One queue for each ledger: guards that share a ledger wait in one line.
+const queues = new WeakMap<Ledger, HoldQueue>();
+
+function queueOf(ledger: Ledger): HoldQueue {
+  let queue = queues.get(ledger);
+  if (queue === undefined) queues.set(ledger, (queue = new HoldQueue()));
+  return queue;
+}
+
+/**
+ * Creates a guard. Does no I/O: the ledger opens at the first call. Throws `AgentGuardError` for an option or a
+ * policy that isn't valid, and on runtimes without a default ledger when none is passed.
+ */
+export function createSpendGuard(options: SpendGuardOptions): SpendGuard {
+  const settings = readOptions(options);
+  const ledger = options.ledger ?? defaultLedger(settings.scope.tenantId ?? 'default');
+  return new Guard(settings, ledger);
+}
+
+type Outcome = { call: GuardedCall; error?: never } | { error: AgentGuardBlockedError; call?: never };
+
+type Attempted = { kind: 'wait' } | { kind: 'decided'; outcome: Outcome };
+
+interface Decided {
+  decision: Decision;
+  input: DecideInput;
+  until: number;
+  spans: readonly WindowSpan[];
+}
+
+class Guard implements SpendGuard {
+  readonly [GUARD] = true;
+  readonly #settings: GuardSettings;
+  readonly #ledger: Ledger;
+  readonly #queue: HoldQueue;
+  #warnedOfLimit = false;
+
+  constructor(settings: GuardSettings, ledger: Ledger) {
+    this.#settings = settings;
+    this.#ledger = ledger;
+    this.#queue = queueOf(ledger);
+  }
+
+  async begin(request: SpendRequest): Promise<GuardedCall> {
+    if (!this.#settings.enabled) return unguardedCall(request);
+    const prepared = prepare(request, this.#settings);
+    return this.#begin(prepared, request.provider, request.signal);
+  }
+
+  async preview(request: SpendRequest): Promise<Decision> {
+    const prepared = prepare(request, this.#settings);
+    const { result } = await this.#ledger.transact(prepared.accounts, (view) => ({
+      drafts: [],
+      result: decide(decideInput(prepared, view, this.#settings.now()).input),
+    }));
+    return result;
+  }
+
+  async charge({ label, usd, scope, signal }: SpendCharge): Promise<Settlement> {
+    let amount: NanoUsd;
+    try {
+      amount = nanoUsdFromUsd(usd);
+    } catch {
+      amount = -1n;
+    }
+    if (amount < 0n) {
+      throw new AgentGuardError('invalid_config', `charge.usd: expected US dollars of at least 0, got ${usd}`);
+    }
+    if (!this.#settings.enabled) return { amount, source: 'none', receipt: undefined };
+    const call = await this.#begin(prepareCharge(label, amount, scope, this.#settings), undefined, signal);
+    return call.settle({ outcome: 'ok' });
+  }
+
+  balances(scope?: SpendScope): Promise<CapBalance[]> {
+    const layered = layerScopes([this.#settings.scope, currentScope(), scope]).scope;
+    return capBalances(this.#ledger, this.#settings.policies, layered);
+  }
+
+  flush(): Promise<void> {
+    return this.#ledger.flush();
+  }
+
+  close(): Promise<void> {
+    return this.#ledger.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #begin(prepared: Prepared, provider: string | undefined, signal?: AbortSignal): Promise<GuardedCall> {
+    signal?.throwIfAborted();
+    const id = randomId();
+    const accounts = prepared.accounts.map((account) => account.key);
+    const { waitForHoldsMs } = this.#settings;
+    const mayWait = waitForHoldsMs > 0;
+    let outcome: Outcome | undefined;
+    const attempt = async (last: boolean): Promise<boolean> => {
+      const attempted = await this.#attempt(id, prepared, provider, !last);
+      if (attempted.kind === 'wait') return true;
+      ({ outcome } = attempted);
+      // The caller gave up while the decision was being written: the call never leaves.
+      if (signal?.aborted) await outcome.call?.settle({ outcome: 'not_sent' });
+      return false;
+    };
+    const mustQueue = mayWait && this.#queue.isBusy(accounts);
+    if (mustQueue || (await attempt(!mayWait))) {
+      this.#settings.tell({ type: 'wait', callId: id, requestedModel: prepared.request.model });
+      await this.#queue.wait(accounts, attempt, waitForHoldsMs, signal);
+    }
+    signal?.throwIfAborted();
+    const { error, call } = outcome as unknown as Outcome;
+    if (error !== undefined) throw error;
+    return call;
+  }
+
+  /** One transaction: decides, and writes the decision unless it is worth waiting for holds. */
+  async #attempt(
+    id: string,
+    prepared: Prepared,
+    provider: string | undefined,
+    mayWait: boolean,
+  ): Promise<Attempted> {
+    const { leaseMs, now, signing } = this.#settings;
+    const body = (view: LedgerView): Transaction<Decided | undefined> => {
+      const expired = expiryDrafts(view);
+      // Expired holds count as spent from the next look on; their sum is the same either way.
+      const { input, spans } = decideInput(prepared, view, now());
+      const decision = decide(input);
+      if (decision.reason === 'cap_held' && mayWait) return { drafts: expired, result: undefined };
+      const until = view.now + leaseMs;
+      const drafts = [
+        ...expired,
+        ...foundationDrafts(view, input),
+        decisionDraft(id, input, decision, spans, until),
+      ];
+      return { drafts, result: { decision, input, until, spans } };
+    };
+    const committed = await this.#ledger.transact(prepared.accounts, body, signing).catch((error: unknown) => {
+      throw this.#unavailable(prepared, id, error);
+    });
+    const { result: decided, receipts } = committed;
+    if (decided === undefined) return { kind: 'wait' };
+    const receipt = receipts.at(-1) as Receipt;
+    this.#tellDecision(id, prepared, decided, receipt);
+    return { kind: 'decided', outcome: this.#outcome(id, prepared, provider, decided, receipt) };
+  }
+
+  #outcome(
+    id: string,
+    prepared: Prepared,
+    provider: string | undefined,
+    { decision, input, until, spans }: Decided,
+    receipt: Receipt,
+  ): Outcome {
+    const { route } = decision;
+    if (route === undefined) return { error: this.#refusal(id, prepared, input, decision) };
+    const accounts = accountsOfCall(prepared.caps, spans).map(
+      ({ account, span }) => [account.key, span.start] as const,
+    );
+    const hold: Hold = { call: id, amount: decision.hold, until, accounts };
+    const { signing, tell } = this.#settings;
+    const context = { ledger: this.#ledger, queue: this.#queue, signing, provider, tell };
+    return { call: guardedCall({ id, prepared, decision: { ...decision, route }, receipt, hold }, context) };
+  }
+
+  #refusal(id: string, prepared: Prepared, input: DecideInput, decision: Decision): AgentGuardBlockedError {
+    const cap = capInfo(input, decision);
+    return new AgentGuardBlockedError({
+      reason: decision.reason as BlockReason,
+      message: blockMessage(prepared, input, decision),
+      model: prepared.request.model,
+      callId: id,
+      ...(cap !== undefined && { cap }),
+      ...(decision.retryAt !== undefined && { retryAfterMs: Math.max(0, decision.retryAt - input.now) }),
+      ...(decision.hold > 0n && { worstCase: decision.hold }),
+    });
+  }
+
+  #tellDecision(id: string, prepared: Prepared, { decision, input }: Decided, receipt: Receipt): void {
+    const { tell } = this.#settings;
+    const { route } = decision;
+    tell({
+      type: 'decision',
+      callId: id,
+      decision: decision.decision,
+      reason: decision.reason,
+      scope: prepared.scope,
+      requestedModel: prepared.request.model,
+      ...(route && { model: route.model }),
+      hold: decision.hold,
+      receipt,
+    });
+    if (decision.shadow !== undefined) {
+      const { decision: would, reason } = decision.shadow;
+      tell({ type: 'warning', code: 'shadow', message: `${input.request.model}: shadow policies say ${would} (${reason})` });
+    }
+    if (route?.limit === 'injected' && !this.#warnedOfLimit) {
+      this.#warnedOfLimit = true;
+      const message = `calls without an output limit get ${route.maxOutputTokens} tokens; set policy.maxOutputTokens`;
+      tell({ type: 'warning', code: 'limit_injected', message });
+    }
+  }
+
+  /** Fails closed: what can't be decided and recorded does not leave. */
+  #unavailable(prepared: Prepared, id: string, error: unknown): unknown {
+    if (!(error instanceof AgentGuardError)) return error;
+    const { model } = prepared.request;
+    return new AgentGuardBlockedError({
+      reason: error.code === 'clock' ? 'clock' : 'ledger_unavailable',
+      message: `${model} was blocked (ledger_unavailable): ${error.message}`,
+      model,
+      callId: id,
+      cause: error,
+    });
+  }
+}
+
+/** What a guard that is off lets through: everything, as it was asked for. */
+function unguardedCall(request: SpendRequest): GuardedCall {
+  return {
+    id: randomId(),
+    decision: 'allow',
+    reason: 'no_caps',
+    model: request.model,
+    fallbacks: request.fallbacks ?? [],
+    maxOutputTokens: undefined,
+    hold: 0n,
+    receipt: undefined,
+    settle: () => Promise.resolve({ amount: 0n, source: 'none', receipt: undefined }),
+  };
+}

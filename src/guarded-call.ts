@@ -1,0 +1,137 @@
+/** A call that was let through: where it goes, and the one settlement that ends it. */
+import type { AllowReason, Decision, Route } from './decide.ts';
+import type { SpendEvent } from './events.ts';
+import type { HoldQueue } from './hold-queue.ts';
+import type { Committed, Hold, Ledger, LedgerView, Transaction, TransactOptions } from './ledgers/ledger.ts';
+import type { NanoUsd } from './money.ts';
+import type { Prepared } from './prepare.ts';
+import { findPrice } from './pricing/find-price.ts';
+import type { Price } from './pricing/price.ts';
+import type { Receipt } from './receipts/payloads.ts';
+import { endingDraft, expiryDrafts } from './record.ts';
+import { settledCost, type CallOutcome, type SettledCost } from './settlement.ts';
+
+/** What a call came to. */
+export interface Settlement extends SettledCost {
+  /** `undefined` when the ledger could not be written; the hold then expires at its full amount. */
+  receipt: Receipt | undefined;
+}
+
+/** A call that may leave. Settle it once, on every ending; a call that is never settled expires at its hold. */
+export interface GuardedCall {
+  /** 128 random bits; names the call in the log. */
+  readonly id: string;
+  readonly decision: 'allow' | 'downgrade';
+  readonly reason: AllowReason;
+  /** The model that the call must be sent to. */
+  readonly model: string;
+  /** The only other models that it may name. */
+  readonly fallbacks: readonly string[];
+  /** The output limit to set on the call; `undefined` to leave the call's own as it is. */
+  readonly maxOutputTokens: number | undefined;
+  /** The worst-case cost that is held while the call is in flight. */
+  readonly hold: NanoUsd;
+  /** The decision's receipt; `undefined` when the guard is off. */
+  readonly receipt: Receipt | undefined;
+  /**
+   * Ends the call. The first ending counts; later ones get the same answer. Never throws: a ledger that can't be
+   * written is told to `onEvent`, and the hold expires at its full amount.
+   */
+  settle(outcome: CallOutcome): Promise<Settlement>;
+}
+
+/** What a guarded call needs of its guard. */
+export interface CallContext {
+  ledger: Ledger;
+  queue: HoldQueue;
+  signing: TransactOptions;
+  provider: string | undefined;
+  tell: (event: SpendEvent) => void;
+}
+
+interface Opened {
+  id: string;
+  prepared: Prepared;
+  decision: Decision & { route: Route };
+  receipt: Receipt;
+  /** The hold as the ledger has it. */
+  hold: Hold;
+}
+
+export function guardedCall({ id, prepared, decision, receipt, hold }: Opened, context: CallContext): GuardedCall {
+  const { route } = decision;
+  const isSet = route.limit === 'injected' || route.limit === 'clamped';
+  let settlement: Promise<Settlement> | undefined;
+  return {
+    id,
+    decision: decision.decision as 'allow' | 'downgrade',
+    reason: decision.reason as AllowReason,
+    model: route.model,
+    fallbacks: route.fallbacks,
+    maxOutputTokens: isSet ? route.maxOutputTokens : undefined,
+    hold: decision.hold,
+    receipt,
+    settle: (outcome) => (settlement ??= settleCall(outcome)),
+  };
+
+  async function settleCall(outcome: CallOutcome): Promise<Settlement> {
+    const served = servedPrice(outcome.servedModel);
+    const { request } = prepared;
+    const cost = settledCost(outcome, { request, route, hold: decision.hold, price: served.price });
+    const end = (isRetry: boolean) => (view: LedgerView): Transaction<boolean> => {
+      const isOpen = view.hold(id) !== undefined;
+      const expired = expiryDrafts(view).filter((draft) => !('call' in draft && draft.call === id));
+      // After a failed write nobody knows whether it counts; a hold that is gone then has ended already.
+      if (!isOpen && isRetry) return { drafts: expired, result: false };
+      return { drafts: [...expired, endingDraft(hold, isOpen, outcome, cost, served.isFallback)], result: true };
+    };
+    let committed: Committed<boolean> | undefined;
+    let error: unknown;
+    for (const isRetry of [false, true]) {
+      try {
+        committed = await context.ledger.transact([], end(isRetry), context.signing);
+        error = undefined;
+        break;
+      } catch (failure) {
+        error = failure;
+      }
+    }
+    const written = committed?.result === true ? committed.receipts.at(-1) : undefined;
+    tellSettlement(cost, written, error, outcome);
+    context.queue.pump();
+    return { ...cost, receipt: written };
+  }
+
+  function servedPrice(servedModel: string | undefined): { price: Price | undefined; isFallback: boolean } {
+    const asked = prepared.prices.get(route.model);
+    if (servedModel === undefined || servedModel === route.model) return { price: asked, isFallback: false };
+    const found = findPrice(servedModel, context.provider);
+    // Providers answer with a dated or internal name of the same model; only another price row is another model.
+    if (!('price' in found)) return { price: asked, isFallback: route.fallbacks.includes(servedModel) };
+    return { price: found.price, isFallback: found.price.row.model !== asked?.row.model };
+  }
+
+  function tellSettlement(
+    cost: SettledCost,
+    written: Receipt | undefined,
+    error: unknown,
+    outcome: CallOutcome,
+  ): void {
+    context.tell({
+      type: 'settlement',
+      callId: id,
+      receipt: written,
+      cost: cost.amount,
+      source: cost.source,
+      ...(error !== undefined && { error }),
+    });
+    if (cost.unknownUsage !== undefined && outcome.outcome === 'ok') {
+      const message = `${route.model}: ${cost.unknownUsage}; settled at ${cost.source}`;
+      context.tell({ type: 'warning', code: 'usage_unknown', message });
+    }
+    if (cost.amount > decision.hold && route.limit !== 'none') {
+      const message = `${route.model} cost more than its worst case; the receipt says by how much`;
+      context.tell({ type: 'warning', code: 'over_hold', message });
+    }
+  }
+}

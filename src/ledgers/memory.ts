@@ -1,0 +1,65 @@
+/** A ledger in memory: for tests, and for functions that accept losing it. */
+import { randomBytes } from '#platform';
+import type { AccountSelector } from '../accounts.ts';
+import { AgentGuardError } from '../errors.ts';
+import { randomId, signerFromSeed, type Signer } from '../receipts/keys.ts';
+import type { Draft, Receipt } from '../receipts/payloads.ts';
+import type { WindowSpan } from '../windows.ts';
+import type { Balance, Committed, Ledger, LedgerView, TransactOptions, Transaction } from './ledger.ts';
+import { sealInto, sealPreamble } from './sealing.ts';
+import { LedgerState } from './state.ts';
+
+export interface MemoryLedgerOptions {
+  /** Signs the log and admits other keys. Default: a new random key. */
+  signer?: Signer;
+  /** Milliseconds since 1970. Default: `Date.now`. */
+  now?: () => number;
+  /** The tenant that the log is for, as its genesis receipt names it. Default `default`. */
+  tenantId?: string;
+}
+
+/** A ledger that lives and dies with the process. Serialised by the event loop; nothing is durable. */
+export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
+  const signer = options.signer ?? signerFromSeed(randomBytes(32));
+  const now = options.now ?? Date.now;
+  const receipts: Receipt[] = [];
+  const state = new LedgerState({ log: randomId(), seq: -1, hash: '', time: 0 });
+  let closed = false;
+
+  function assertOpen(): void {
+    if (closed) throw new AgentGuardError('ledger_unavailable', 'the memory ledger is closed');
+  }
+
+  return {
+    name: 'memory',
+    // Nothing in here waits, so each transact runs to its end before the next one begins.
+    async transact<T>(
+      _accounts: readonly AccountSelector[],
+      body: (view: LedgerView) => Transaction<T>,
+      { signer: by = signer }: TransactOptions = {},
+    ): Promise<Committed<T>> {
+      assertOpen();
+      const { drafts, result } = body(state.view(now()));
+      if (drafts.length === 0) return { result, receipts: [] };
+      const sealing = { signer: by, now: now() };
+      sealPreamble(receipts, state, { ...sealing, ledgerName: options.tenantId ?? 'default', ledgerSigner: signer });
+      return { result, receipts: sealInto(receipts, drafts, state, sealing) };
+    },
+    async *read(from = 0): AsyncIterable<Receipt> {
+      for (let seq = from; seq < receipts.length; seq++) yield receipts[seq] as Receipt;
+    },
+    async balances(
+      accounts: readonly (AccountSelector & { span(now: number): WindowSpan })[],
+    ): Promise<Balance[]> {
+      const at = state.view(now()).now;
+      return accounts.map((account) => ({ account, ...state.amounts(account, account.span(at)) }));
+    },
+    async flush(): Promise<void> {},
+    async close(): Promise<void> {
+      if (closed) return;
+      const draft: Draft = { type: 'close', open_holds: state.holds.size };
+      if (state.head.seq >= 0) sealInto(receipts, [draft], state, { signer, now: now() });
+      closed = true;
+    },
+  };
+}

@@ -1,0 +1,235 @@
+/** The balances that follow from a log: a reducer over receipts, the same for every ledger and for replay. */
+import { capAccounts, distinctAccounts, type AccountSelector, type CapAccount } from '../accounts.ts';
+import { policyFromRecord, type Policy, type PolicyRecord } from '../policy.ts';
+import type {
+  AdjustmentPayload,
+  DecisionPayload,
+  Receipt,
+  SettlementPayload,
+} from '../receipts/payloads.ts';
+import { headAfter, type Head } from '../receipts/seal.ts';
+import { ROLLING, TASK_IDLE_DAYS, type WindowKind, type WindowSpan } from '../windows.ts';
+import type { Amounts, Hold, LedgerView } from './ledger.ts';
+
+/** One window, or sub-bucket of a rolling window, of one account. */
+export interface Bucket extends Amounts {
+  window: WindowKind;
+  start: number;
+  /** When it stops counting; 0 for never. */
+  end: number;
+}
+
+const DAY = 86_400_000;
+/** How often closed windows are looked for. */
+const PRUNE_EVERY = 256;
+
+/** The windows of a decision, named by what they follow, so that `spans` is recorded once for each. */
+function windowName({ cap, policy }: CapAccount): string {
+  const { timeZone, weekStart } = policy.record;
+  switch (cap.window) {
+    case 'per_week':
+      return `${cap.window} ${timeZone} ${weekStart}`;
+    case 'per_day':
+    case 'per_month':
+      return `${cap.window} ${timeZone}`;
+    default:
+      return cap.window;
+  }
+}
+
+/** The first cap of each distinct window among `caps`, in order: what a decision's `spans` are for. */
+export function distinctWindows(caps: readonly CapAccount[]): CapAccount[] {
+  const found = new Map<string, CapAccount>();
+  for (const cap of caps) {
+    if (cap.account !== undefined && !found.has(windowName(cap))) found.set(windowName(cap), cap);
+  }
+  return [...found.values()];
+}
+
+/** The span of each cap's window, given the spans of the distinct ones; `undefined` for caps without account. */
+export function spansOfCaps(
+  caps: readonly CapAccount[],
+  spans: readonly WindowSpan[],
+): (WindowSpan | undefined)[] {
+  const byName = new Map(distinctWindows(caps).map((cap, index) => [windowName(cap), spans[index]]));
+  return caps.map((cap) => (cap.account === undefined ? undefined : byName.get(windowName(cap))));
+}
+
+/** The accounts that a call is counted on, each with the window that the decision fell in. */
+export function accountsOfCall(
+  caps: readonly CapAccount[],
+  spans: readonly WindowSpan[],
+): { account: AccountSelector; span: WindowSpan }[] {
+  const spanOfCap = spansOfCaps(caps, spans);
+  return distinctAccounts(caps).flatMap((account) => {
+    const span = spanOfCap[caps.findIndex((cap) => cap.account?.key === account.key)];
+    return span === undefined ? [] : [{ account, span }];
+  });
+}
+
+/** What a log says up to its head. */
+export class LedgerState {
+  head: Head;
+  readonly policies: Map<string, Policy> = new Map();
+  readonly prices: Set<string> = new Set();
+  /** Admitted keys by `kid`: the public key as base64url. */
+  readonly keys: Map<string, string> = new Map();
+  readonly holds: Map<string, Hold> = new Map();
+  readonly accounts: Map<string, Map<number, Bucket>> = new Map();
+  /** No hold is due before this instant. */
+  #nextDue = 0;
+  #sincePrune = 0;
+
+  constructor(head: Head) {
+    this.head = head;
+  }
+
+  /** Takes in the next receipt. Receipts are trusted here: verify them first where they come from outside. */
+  apply(receipt: Receipt): void {
+    const { payload } = receipt;
+    this.head = headAfter(receipt);
+    switch (payload.type) {
+      case 'genesis':
+      case 'key':
+        this.keys.set(payload.type === 'key' ? payload.kid : payload.issuer_id, payload.public_key);
+        break;
+      case 'policy':
+        this.policies.set(payload.digest, policyFromRecord(payload.policy as unknown as PolicyRecord));
+        break;
+      case 'prices':
+        this.prices.add(payload.digest);
+        break;
+      case 'decision':
+        this.#hold(payload);
+        break;
+      case 'settlement':
+        this.#settle(payload);
+        break;
+      case 'adjustment':
+        this.#adjust(payload);
+        break;
+    }
+    this.#sincePrune += 1;
+    if (this.#sincePrune >= PRUNE_EVERY) this.#prune();
+  }
+
+  amounts(account: AccountSelector, span: WindowSpan): Amounts {
+    const buckets = this.accounts.get(account.key);
+    if (buckets === undefined) return { spent: 0n, held: 0n };
+    const rolling = ROLLING[account.window];
+    if (rolling === undefined) {
+      const bucket = buckets.get(span.start);
+      return bucket === undefined ? { spent: 0n, held: 0n } : { spent: bucket.spent, held: bucket.held };
+    }
+    const sum = { spent: 0n, held: 0n };
+    for (const bucket of buckets.values()) {
+      // A later bucket can only be there after a clock was set back; it counts, so that no cap is passed.
+      if (bucket.start < span.start - rolling.length) continue;
+      sum.spent += bucket.spent;
+      sum.held += bucket.held;
+    }
+    return sum;
+  }
+
+  dueHolds(now: number): Hold[] {
+    if (now < this.#nextDue) return [];
+    const due: Hold[] = [];
+    let next = Number.POSITIVE_INFINITY;
+    for (const hold of this.holds.values()) {
+      if (hold.until <= now) due.push(hold);
+      else next = Math.min(next, hold.until);
+    }
+    // Holds that are due stay until their receipt is applied, so look again as long as there are any.
+    this.#nextDue = due.length > 0 ? 0 : next;
+    return due;
+  }
+
+  knows(digest: string): boolean {
+    return this.policies.has(digest) || this.prices.has(digest);
+  }
+
+  /** The state as a transaction sees it. */
+  view(wall: number): LedgerView {
+    const now = Math.max(wall, this.head.time);
+    return {
+      now,
+      wall,
+      head: this.head,
+      amounts: (account, span) => this.amounts(account, span),
+      hold: (call) => this.holds.get(call),
+      dueHolds: () => this.dueHolds(now),
+      knows: (digest) => this.knows(digest),
+    };
+  }
+
+  /** Puts a bucket back that a snapshot remembered. */
+  restoreBucket(key: string, bucket: Bucket): void {
+    let buckets = this.accounts.get(key);
+    if (buckets === undefined) this.accounts.set(key, (buckets = new Map()));
+    buckets.set(bucket.start, bucket);
+  }
+
+  /** Puts a hold back that a snapshot remembered. */
+  restoreHold(hold: Hold): void {
+    this.holds.set(hold.call, hold);
+    this.#nextDue = Math.min(this.#nextDue, hold.until);
+  }
+
+  #hold(payload: DecisionPayload): void {
+    if (payload.decision === 'block') return;
+    const policies = payload.policies.flatMap((digest) => this.policies.get(digest) ?? []);
+    const caps = capAccounts(policies, payload.scope);
+    const spans = payload.spans.map(([start, end]) => ({ start, end }));
+    const amount = BigInt(payload.hold);
+    const accounts: [string, number][] = [];
+    for (const { account, span } of accountsOfCall(caps, spans)) {
+      const bucket = this.#bucket(account, span);
+      bucket.held += amount;
+      if (account.window === 'per_task') bucket.end = this.head.time + TASK_IDLE_DAYS * DAY;
+      accounts.push([account.key, bucket.start]);
+    }
+    const until = payload.lease_until === undefined ? 0 : Date.parse(payload.lease_until);
+    this.restoreHold({ call: payload.call, amount, until, accounts });
+  }
+
+  #bucket(account: AccountSelector, span: WindowSpan): Bucket {
+    const found = this.accounts.get(account.key)?.get(span.start);
+    if (found !== undefined) return found;
+    const bucket: Bucket = { window: account.window, ...span, spent: 0n, held: 0n };
+    this.restoreBucket(account.key, bucket);
+    return bucket;
+  }
+
+  #settle(payload: SettlementPayload): void {
+    const hold = this.holds.get(payload.call);
+    if (hold === undefined) return;
+    this.holds.delete(payload.call);
+    const spent = BigInt(payload.cost.amount);
+    for (const [key, start] of hold.accounts) {
+      const bucket = this.accounts.get(key)?.get(start);
+      if (bucket === undefined) continue;
+      bucket.held -= hold.amount;
+      bucket.spent += spent;
+    }
+  }
+
+  #adjust(payload: AdjustmentPayload): void {
+    const change = BigInt(payload.change);
+    for (const [key, start] of payload.accounts) {
+      const bucket = this.accounts.get(key)?.get(start);
+      // A window that has closed since needs no correction: nothing will be decided on it again.
+      if (bucket !== undefined) bucket.spent += change;
+    }
+  }
+
+  /** Closed windows leave memory, unless a call that began in them is still in flight. */
+  #prune(): void {
+    this.#sincePrune = 0;
+    for (const [key, buckets] of this.accounts) {
+      for (const [start, bucket] of buckets) {
+        if (bucket.end !== 0 && bucket.end <= this.head.time && bucket.held === 0n) buckets.delete(start);
+      }
+      if (buckets.size === 0) this.accounts.delete(key);
+    }
+  }
+}

@@ -1,0 +1,61 @@
+/** What the core needs from its runtime, on Node: native crypto and AsyncLocalStorage. */
+import { AsyncLocalStorage as NodeAsyncLocalStorage } from 'node:async_hooks';
+import { createPrivateKey, createPublicKey, hash, randomBytes as nodeRandomBytes } from 'node:crypto';
+import { sign as nodeSign, verify as nodeVerify, type KeyObject } from 'node:crypto';
+
+export type SigningKey = KeyObject;
+export type VerifyingKey = KeyObject;
+
+// RFC 8410: the DER prefixes of a raw Ed25519 seed (PKCS #8) and of a raw public key (SPKI).
+const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
+const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
+
+export function sha256(data: Uint8Array | string): Uint8Array {
+  return hash('sha256', data, 'buffer');
+}
+
+export function sha256Hex(data: Uint8Array | string): string {
+  return hash('sha256', data, 'hex');
+}
+
+export function toHex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
+}
+
+export function randomBytes(length: number): Uint8Array {
+  return nodeRandomBytes(length);
+}
+
+/** Takes a 32-byte Ed25519 seed. */
+export function signingKey(seed: Uint8Array): SigningKey {
+  return createPrivateKey({ key: Buffer.concat([PKCS8_PREFIX, seed]), format: 'der', type: 'pkcs8' });
+}
+
+export function publicKeyOf(seed: Uint8Array): Uint8Array {
+  const spki = createPublicKey(signingKey(seed)).export({ format: 'der', type: 'spki' });
+  return new Uint8Array(spki.subarray(SPKI_PREFIX.length));
+}
+
+export function sign(key: SigningKey, message: string): Uint8Array {
+  return nodeSign(null, Buffer.from(message, 'utf8'), key);
+}
+
+/** Takes a 32-byte Ed25519 public key that has passed `admitPublicKey`. */
+export function verifyingKey(publicKey: Uint8Array): VerifyingKey {
+  return createPublicKey({ key: Buffer.concat([SPKI_PREFIX, publicKey]), format: 'der', type: 'spki' });
+}
+
+export function verify(key: VerifyingKey, message: Uint8Array, signature: Uint8Array): boolean {
+  return nodeVerify(null, message, key, signature);
+}
+
+interface AsyncStorage<T> {
+  getStore(): T | undefined;
+  run<R>(store: T, fn: () => R): R;
+}
+
+export const AsyncLocalStorage: (new <T>() => AsyncStorage<T>) | undefined = NodeAsyncLocalStorage;
+
+export function environment(name: string): string | undefined {
+  return process.env[name];
+}

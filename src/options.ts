@@ -1,0 +1,107 @@
+/** What `createSpendGuard` takes, checked and with its defaults. */
+import type { EstimateMode } from './estimate.ts';
+import { AgentGuardError } from './errors.ts';
+import type { SpendEvent } from './events.ts';
+import type { Ledger, TransactOptions } from './ledgers/ledger.ts';
+import { parsePolicy, type Policy, type SpendPolicy } from './policy.ts';
+import type { PrepareOptions } from './prepare.ts';
+import { signerFromKeys, type SigningKeys } from './receipts/keys.ts';
+import { layerScopes, SCOPE_FIELDS, type SpendScope } from './scope.ts';
+
+export interface SpendGuardOptions {
+  /** One policy, or several: all that match a call apply. */
+  policy: SpendPolicy | readonly SpendPolicy[];
+  /** The outermost scope layer. A guard of one policy also inherits that policy's scope. */
+  scope?: SpendScope;
+  /** Default on Node: a log in `~/.agentguard/<tenant>/`. Elsewhere a ledger must be passed. */
+  ledger?: Ledger;
+  /** Raw Ed25519 keys that sign this guard's receipts; admitted by the installation key. */
+  signingKeys?: SigningKeys;
+  /** Blocks calls that name no tenant. Default false. */
+  requireScope?: boolean;
+  /** False lets every call through, undecided and unrecorded. Default true. */
+  enabled?: boolean;
+  /** How long a call waits for other calls' holds before it is blocked. Default 10 000; 0 never waits. */
+  waitForHoldsMs?: number;
+  /** How long a call may be in flight before its hold expires at its full amount. Default 900 000 (15 minutes). */
+  leaseMs?: number;
+  /** `fast` estimates input tokens with a margin; `strict` bounds them by bytes. Default `fast`. */
+  estimate?: EstimateMode;
+  /** Counts the tokens of a text, in place of the estimate. */
+  countTokens?: (text: string) => number;
+  /** Keeps a serverless function alive for a settlement that comes after the response (Next.js `after`, `waitUntil`). */
+  waitUntil?: (work: Promise<unknown>) => void;
+  /** Told of every decision, settlement, wait and warning. What it throws is ignored. */
+  onEvent?: (event: SpendEvent) => void;
+}
+
+export interface GuardSettings extends PrepareOptions {
+  policies: readonly Policy[];
+  scope: SpendScope;
+  requireScope: boolean;
+  enabled: boolean;
+  waitForHoldsMs: number;
+  leaseMs: number;
+  signing: TransactOptions;
+  waitUntil: (work: Promise<unknown>) => void;
+  tell: (event: SpendEvent) => void;
+  now: () => number;
+}
+
+const DEFAULT_WAIT_MS = 10_000;
+const DEFAULT_LEASE_MS = 15 * 60_000;
+/** The longest delay that timers take. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+function delay(name: string, value: number | undefined, otherwise: number, least: number): number {
+  const delayMs = value ?? otherwise;
+  if (Number.isFinite(delayMs) && delayMs >= least && delayMs <= MAX_DELAY_MS) return delayMs;
+  throw new AgentGuardError('invalid_config', `${name}: expected milliseconds from ${least} to 2^31, got ${value}`);
+}
+
+/** Checks a scope that came from the outside. Throws `AgentGuardError` that names the field. */
+export function checkScope(name: string, scope: SpendScope | undefined): SpendScope {
+  for (const [field, value] of Object.entries(scope ?? {})) {
+    if (!SCOPE_FIELDS.includes(field as keyof SpendScope)) {
+      throw new AgentGuardError('invalid_config', `${name}.${field}: unknown; expected ${SCOPE_FIELDS.join(', ')}`);
+    }
+    if (value === undefined) continue;
+    if (typeof value !== 'string' || value === '' || value.length > 128 || !value.isWellFormed()) {
+      throw new AgentGuardError('invalid_config', `${name}.${field}: expected text of 1 to 128 characters`);
+    }
+  }
+  return scope ?? {};
+}
+
+export function readOptions(options: SpendGuardOptions): GuardSettings {
+  const policies = [options.policy].flat().map(parsePolicy);
+  if (policies.length === 0) throw new AgentGuardError('invalid_config', 'policy: expected at least one policy');
+  const own = checkScope('scope', options.scope);
+  const only = policies.length === 1 ? (policies[0] as Policy) : undefined;
+  const { scope, conflict } = layerScopes([only?.record.scope, own]);
+  if (conflict !== undefined) {
+    const message = `scope.${conflict} is ${JSON.stringify(own[conflict])}, but policy ${only?.record.id} is for `;
+    throw new AgentGuardError('invalid_config', `${message}${JSON.stringify(only?.record.scope[conflict])}`);
+  }
+  const { signingKeys, countTokens, onEvent } = options;
+  return {
+    policies,
+    scope,
+    requireScope: options.requireScope ?? false,
+    enabled: options.enabled ?? true,
+    waitForHoldsMs: delay('waitForHoldsMs', options.waitForHoldsMs, DEFAULT_WAIT_MS, 0),
+    leaseMs: delay('leaseMs', options.leaseMs, DEFAULT_LEASE_MS, 1),
+    estimate: options.estimate ?? 'fast',
+    ...(countTokens && { countTokens }),
+    signing: signingKeys ? { signer: signerFromKeys(signingKeys) } : {},
+    waitUntil: options.waitUntil ?? (() => undefined),
+    tell: (event) => {
+      try {
+        onEvent?.(event);
+      } catch {
+        // A listener must not be able to stop a call, or to lose a settlement.
+      }
+    },
+    now: Date.now,
+  };
+}

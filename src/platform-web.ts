@@ -1,0 +1,99 @@
+/** What the core needs from its runtime, for edge functions and browsers. `src/node/platform.ts` is its twin. */
+import * as ed25519 from '@noble/ed25519';
+import { sha256 as nobleSha256, sha512 } from '@noble/hashes/sha2.js';
+
+ed25519.hashes.sha512 = sha512;
+
+/** A private key in the form that this runtime signs with. */
+export type SigningKey = Uint8Array;
+
+/** A public key in the form that this runtime verifies with. */
+export type VerifyingKey = Uint8Array;
+
+export function sha256(data: Uint8Array | string): Uint8Array {
+  return nobleSha256(typeof data === 'string' ? new TextEncoder().encode(data) : data);
+}
+
+export function sha256Hex(data: Uint8Array | string): string {
+  return toHex(sha256(data));
+}
+
+export function toHex(bytes: Uint8Array): string {
+  let text = '';
+  for (const byte of bytes) text += byte.toString(16).padStart(2, '0');
+  return text;
+}
+
+export function randomBytes(length: number): Uint8Array {
+  return globalThis.crypto.getRandomValues(new Uint8Array(length));
+}
+
+/** Takes a 32-byte Ed25519 seed. */
+export function signingKey(seed: Uint8Array): SigningKey {
+  return seed;
+}
+
+export function publicKeyOf(seed: Uint8Array): Uint8Array {
+  return ed25519.getPublicKey(seed);
+}
+
+export function sign(key: SigningKey, message: string): Uint8Array {
+  return ed25519.sign(new TextEncoder().encode(message), key);
+}
+
+/** Takes a 32-byte Ed25519 public key that has passed `admitPublicKey`. */
+export function verifyingKey(publicKey: Uint8Array): VerifyingKey {
+  return publicKey;
+}
+
+/**
+ * The cofactorless Ed25519 equation, R byte-equal to [S]B - [k]A, as native backends compute it. noble's own
+ * `verify` is cofactored and accepts signatures that they refuse.
+ */
+export function verify(key: VerifyingKey, message: Uint8Array, signature: Uint8Array): boolean {
+  try {
+    const r = signature.slice(0, 32);
+    const s = littleEndian(signature.subarray(32));
+    const publicPoint = ed25519.Point.fromBytes(key, false);
+    const hash = sha512(concat(r, key, message));
+    const k = littleEndian(hash) % ed25519.Point.CURVE().n;
+    const left = s === 0n ? ed25519.Point.ZERO : ed25519.Point.BASE.multiply(s, false);
+    const right = k === 0n ? ed25519.Point.ZERO : publicPoint.multiply(k, false);
+    return equalBytes(left.add(right.negate()).toBytes(), r);
+  } catch {
+    return false;
+  }
+}
+
+function littleEndian(bytes: Uint8Array): bigint {
+  return BigInt(`0x${toHex(Uint8Array.from(bytes).reverse())}`);
+}
+
+function concat(...parts: Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    joined.set(part, offset);
+    offset += part.length;
+  }
+  return joined;
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
+
+interface AsyncStorage<T> {
+  getStore(): T | undefined;
+  run<R>(store: T, fn: () => R): R;
+}
+
+/** Edge runtimes put AsyncLocalStorage on `globalThis`; browsers have none. */
+export const AsyncLocalStorage: (new <T>() => AsyncStorage<T>) | undefined = (
+  globalThis as { AsyncLocalStorage?: new <T>() => AsyncStorage<T> }
+).AsyncLocalStorage;
+
+/** Edge runtimes and browsers have no environment to read. */
+export function environment(_name: string): string | undefined {
+  return undefined;
+}

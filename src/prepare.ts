@@ -1,0 +1,204 @@
+/** From what an adapter knows of a call to what `decide` needs: scope, policies, caps, prices, bounds. */
+import { capAccounts, distinctAccounts, type AccountSelector, type CapAccount } from './accounts.ts';
+import type { DecideInput, RequestFacts } from './decide.ts';
+import { boundInputTokens, type EstimateMode, type PromptShape } from './estimate.ts';
+import { AgentGuardError } from './errors.ts';
+import { distinctWindows, spansOfCaps } from './ledgers/state.ts';
+import type { LedgerView } from './ledgers/ledger.ts';
+import type { NanoUsd } from './money.ts';
+import type { Policy } from './policy.ts';
+import { findPrice } from './pricing/find-price.ts';
+import type { Price } from './pricing/price.ts';
+import {
+  carriedConflict,
+  currentScope,
+  layerScopes,
+  scopeMatches,
+  type ScopeField,
+  type SpendScope,
+} from './scope.ts';
+import { spanAt, type WindowSpan } from './windows.ts';
+
+/** What an adapter knows before a call. */
+export interface SpendRequest {
+  /** The model as the provider is asked for it. */
+  model: string;
+  /** Whose price list the model's name belongs to, e.g. `openrouter` or `anthropic`. */
+  provider?: string;
+  /** Other models that may serve the call without asking again (OpenRouter's `models`). */
+  fallbacks?: readonly string[];
+  /** An upper bound of the input tokens, where it is known. Else it is estimated from `prompt`. */
+  inputTokens?: number;
+  prompt?: PromptShape;
+  /** The call's own output limit. */
+  maxOutputTokens?: number;
+  /** Answers asked for in one call (`n`). Default 1. */
+  choices?: number;
+  /** The call's reasoning budget. */
+  reasoningTokens?: number;
+  /** False when the adapter can't set an output limit on a call that has none. Default true. */
+  limitCanBeSet?: boolean;
+  /** Whether the adapter can send this call to another model. Default: it can. */
+  canRoute?: (model: string) => boolean;
+  /** The call's own layer of scope. */
+  scope?: SpendScope;
+  /** Gives up waiting for holds. */
+  signal?: AbortSignal;
+}
+
+/** How a guard looks at every request. */
+export interface PrepareOptions {
+  policies: readonly Policy[];
+  scope: SpendScope;
+  requireScope: boolean;
+  estimate: EstimateMode;
+  countTokens?: (text: string) => number;
+}
+
+/** A request made ready: everything that doesn't depend on the ledger. */
+export interface Prepared {
+  scope: SpendScope;
+  scopeConflict?: ScopeField;
+  requireTenant: boolean;
+  policies: readonly Policy[];
+  caps: readonly CapAccount[];
+  accounts: readonly AccountSelector[];
+  request: RequestFacts;
+  prices: ReadonlyMap<string, Price>;
+  /** Why models have no price, for the error. */
+  unpriced: ReadonlyMap<string, string>;
+  uncarried: ReadonlySet<string>;
+}
+
+/** Longer names are cut: nothing that a caller passes may make a receipt grow without bound. */
+const MAX_NAME = 256;
+
+function nameText(text: string): string {
+  return text.slice(0, MAX_NAME).toWellFormed();
+}
+
+function tokenCount(field: string, value: number | undefined, least: number): void {
+  if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return;
+  throw new AgentGuardError('invalid_config', `${field}: expected a whole number of at least ${least}, got ${value}`);
+}
+
+function requestFacts(request: SpendRequest, options: PrepareOptions): RequestFacts {
+  tokenCount('inputTokens', request.inputTokens, 0);
+  tokenCount('maxOutputTokens', request.maxOutputTokens, 0);
+  tokenCount('choices', request.choices, 1);
+  tokenCount('reasoningTokens', request.reasoningTokens, 0);
+  return {
+    model: nameText(request.model),
+    fallbacks: (request.fallbacks ?? []).map(nameText),
+    input: inputBound(request, options),
+    ...(request.maxOutputTokens !== undefined && { maxOutputTokens: request.maxOutputTokens }),
+    choices: request.choices ?? 1,
+    ...(request.reasoningTokens !== undefined && { reasoningTokens: request.reasoningTokens }),
+    limitCanBeSet: request.limitCanBeSet ?? true,
+  };
+}
+
+function inputBound(request: SpendRequest, options: PrepareOptions): RequestFacts['input'] {
+  if (request.inputTokens !== undefined) return { tokens: request.inputTokens };
+  if (request.prompt === undefined) return { unbounded: 'neither inputTokens nor a prompt was given' };
+  return boundInputTokens(request.prompt, {
+    model: request.model,
+    mode: options.estimate,
+    ...(options.countTokens && { countTokens: options.countTokens }),
+  });
+}
+
+/** The scope and the policies of a call. */
+function matchPolicies(
+  layer: SpendScope | undefined,
+  options: PrepareOptions,
+): Pick<Prepared, 'scope' | 'scopeConflict' | 'requireTenant' | 'policies' | 'caps' | 'accounts'> {
+  const surrounding = currentScope();
+  const { scope, conflict } = layerScopes([options.scope, surrounding, layer]);
+  const scopeConflict = carriedConflict(surrounding) ?? conflict;
+  const policies = options.policies.filter((policy) => scopeMatches(policy.record.scope, scope));
+  const caps = capAccounts(policies, scope);
+  return {
+    scope,
+    ...(scopeConflict !== undefined && { scopeConflict }),
+    requireTenant: options.requireScope,
+    policies,
+    caps,
+    accounts: distinctAccounts(caps),
+  };
+}
+
+export function prepare(request: SpendRequest, options: PrepareOptions): Prepared {
+  const facts = requestFacts(request, options);
+  const matched = matchPolicies(request.scope, options);
+  const prices = new Map<string, Price>();
+  const unpriced = new Map<string, string>();
+  const uncarried = new Set<string>();
+  const look = (model: string): void => {
+    const found = findPrice(model, request.provider);
+    if ('price' in found) prices.set(model, found.price);
+    else unpriced.set(model, found.unknown);
+  };
+  for (const model of [facts.model, ...facts.fallbacks]) look(model);
+  for (const { cap } of matched.caps) {
+    for (const model of cap.downgradeTo ?? []) {
+      look(model);
+      if (request.canRoute?.(model) === false) uncarried.add(model);
+    }
+  }
+  return { ...matched, request: facts, prices, unpriced, uncarried };
+}
+
+/** Prepares a charge of a known amount for something that isn't a model call. */
+export function prepareCharge(
+  label: string,
+  amount: NanoUsd,
+  scope: SpendScope | undefined,
+  options: PrepareOptions,
+): Prepared {
+  const request: RequestFacts = {
+    model: nameText(label),
+    fallbacks: [],
+    input: { tokens: 0 },
+    choices: 1,
+    limitCanBeSet: false,
+    fixedCost: amount,
+  };
+  const none = new Map<string, never>();
+  return { ...matchPolicies(scope, options), request, prices: none, unpriced: none, uncarried: new Set() };
+}
+
+/** A clock that went back by more than this blocks calls; less is the everyday correction of a clock. */
+export const CLOCK_TOLERANCE_MS: number = 5 * 60_000;
+
+/** The input of `decide` at one look at the ledger, with the spans of the distinct windows. */
+export function decideInput(
+  prepared: Prepared,
+  view: LedgerView,
+  hostNow: number,
+): { input: DecideInput; spans: WindowSpan[] } {
+  const { caps, policies } = prepared;
+  const spans = distinctWindows(caps).map(({ cap, policy }) => spanAt(cap.window, policy.calendar, view.now));
+  const spanOfCap = spansOfCaps(caps, spans);
+  const input: DecideInput = {
+    now: view.now,
+    scope: prepared.scope,
+    ...(prepared.scopeConflict !== undefined && { scopeConflict: prepared.scopeConflict }),
+    requireTenant: prepared.requireTenant,
+    clockWrong: view.now - view.wall > CLOCK_TOLERANCE_MS,
+    // The host that wrote `effectiveFrom` may be ahead of the ledger's clock; that must not block its calls.
+    policies: policies.map((policy) => ({
+      policy,
+      effective: policy.effectiveFrom <= Math.max(hostNow, view.now),
+    })),
+    caps: caps.map((ref, index) => {
+      const span = spanOfCap[index];
+      if (ref.account === undefined || span === undefined) return { ref, spent: 0n, held: 0n, resetsAt: 0 };
+      return { ref, ...view.amounts(ref.account, span), resetsAt: span.end };
+    }),
+    request: prepared.request,
+    prices: prepared.prices,
+    uncarried: prepared.uncarried,
+  };
+  return { input, spans };
+}

@@ -1,0 +1,218 @@
+/** The closed schema of each receipt type. `docs/receipt-format.md` says what the members mean. */
+import * as v from 'valibot';
+
+const text = v.pipe(v.string(), v.maxLength(512));
+const nano = v.pipe(v.string(), v.regex(/^(0|[1-9]\d{0,30})$/));
+const signedNano = v.pipe(v.string(), v.regex(/^(0|-?[1-9]\d{0,30})$/));
+const whole = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const instant = v.pipe(v.string(), v.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/));
+const digest = v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/));
+const id = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{22}$/));
+const kid = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/));
+const hexSignature = v.pipe(v.string(), v.regex(/^[0-9a-f]{128}$/));
+
+const scope = v.strictObject({
+  agentId: v.exactOptional(text),
+  task: v.exactOptional(text),
+  taskId: v.exactOptional(text),
+  teamId: v.exactOptional(text),
+  tenantId: v.exactOptional(text),
+  userId: v.exactOptional(text),
+});
+
+const money = { currency: v.literal('USD'), scale: v.literal(9) };
+
+const cost = v.strictObject({
+  amount: nano,
+  /** tokens × price, where usage and price are known */
+  computed: v.exactOptional(nano),
+  /** what the provider said, where it said so */
+  reported: v.exactOptional(nano),
+  source: v.picklist(['provider', 'tokens', 'estimate', 'hold', 'none']),
+});
+
+const usage = v.strictObject({
+  cache_read_tokens: v.exactOptional(whole),
+  cache_write_tokens: v.exactOptional(whole),
+  input_tokens: whole,
+  output_tokens: whole,
+  reasoning_tokens: v.exactOptional(whole),
+});
+
+const settled = {
+  call: id,
+  cost,
+  ...money,
+  outcome: v.picklist(['ok', 'error', 'refused', 'aborted', 'abandoned', 'not_sent', 'expired']),
+  provider_ref: v.exactOptional(text),
+  served: v.exactOptional(
+    v.strictObject({
+      fallback: v.exactOptional(v.literal(true)),
+      model: v.exactOptional(text),
+      provider: v.exactOptional(text),
+    }),
+  ),
+  unknown_usage: v.exactOptional(text),
+  usage: v.exactOptional(usage),
+};
+
+const common = {
+  clock_back_ms: v.exactOptional(whole),
+  durable_seq: v.exactOptional(whole),
+  issued_at: instant,
+  issuer_id: kid,
+  log: id,
+  previousReceiptHash: v.exactOptional(digest),
+  seq: whole,
+  v: v.literal(1),
+};
+
+/** What each type holds beside the common members. */
+export const PAYLOADS = {
+  genesis: v.strictObject({ ...common, type: v.literal('genesis'), ledger: text, public_key: v.string(), sdk: text }),
+  key: v.strictObject({ ...common, type: v.literal('key'), kid, proof: hexSignature, public_key: v.string() }),
+  policy: v.strictObject({
+    ...common,
+    type: v.literal('policy'),
+    digest,
+    policy: v.record(v.string(), v.unknown()),
+  }),
+  prices: v.strictObject({
+    ...common,
+    type: v.literal('prices'),
+    digest,
+    /** price rows by the names that models were asked for by */
+    rows: v.array(v.tuple([text, v.record(v.string(), v.unknown())])),
+  }),
+  decision: v.strictObject({
+    ...common,
+    type: v.literal('decision'),
+    call: id,
+    caps: v.array(v.tuple([whole, nano, nano])),
+    ...money,
+    decision: v.picklist(['allow', 'downgrade', 'block']),
+    decisive_cap: v.exactOptional(whole),
+    hold: nano,
+    lease_until: v.exactOptional(instant),
+    not_effective: v.exactOptional(v.array(whole)),
+    policies: v.array(digest),
+    prices: v.exactOptional(digest),
+    reason: text,
+    request: v.strictObject({
+      choices: v.exactOptional(whole),
+      fallbacks: v.exactOptional(v.array(text)),
+      fixed_cost: v.exactOptional(nano),
+      input_tokens: v.exactOptional(whole),
+      limit_can_be_set: v.exactOptional(v.literal(true)),
+      max_output_tokens: v.exactOptional(whole),
+      model: text,
+      reasoning_tokens: v.exactOptional(whole),
+      unbounded_input: v.exactOptional(text),
+    }),
+    require_tenant: v.exactOptional(v.literal(true)),
+    route: v.exactOptional(
+      v.strictObject({
+        fallbacks: v.exactOptional(v.array(text)),
+        limit: v.picklist(['own', 'injected', 'clamped', 'model', 'none']),
+        max_output_tokens: v.exactOptional(whole),
+        model: text,
+      }),
+    ),
+    rules: whole,
+    scope,
+    scope_conflict: v.exactOptional(text),
+    shadow: v.exactOptional(
+      v.strictObject({ decision: v.picklist(['allow', 'downgrade', 'block']), reason: text }),
+    ),
+    spans: v.array(v.tuple([whole, whole])),
+    uncarried: v.exactOptional(v.array(text)),
+  }),
+  settlement: v.strictObject({
+    ...common,
+    type: v.literal('settlement'),
+    ...settled,
+    over_hold: v.exactOptional(nano),
+  }),
+  adjustment: v.strictObject({
+    ...common,
+    type: v.literal('adjustment'),
+    ...settled,
+    accounts: v.array(v.tuple([v.string(), whole])),
+    change: signedNano,
+    previous: nano,
+  }),
+  snapshot: v.strictObject({
+    ...common,
+    type: v.literal('snapshot'),
+    body: digest,
+    covers: whole,
+    covers_hash: digest,
+  }),
+  recovered: v.strictObject({
+    ...common,
+    type: v.literal('recovered'),
+    dropped_bytes: whole,
+    dropped_sha256: digest,
+    quarantine: text,
+  }),
+  clock: v.strictObject({ ...common, type: v.literal('clock'), from: instant, to: instant }),
+  close: v.strictObject({ ...common, type: v.literal('close'), open_holds: whole }),
+} as const;
+
+export type ReceiptType = keyof typeof PAYLOADS;
+
+type PayloadOf<T extends ReceiptType> = v.InferOutput<(typeof PAYLOADS)[T]>;
+
+export type GenesisPayload = PayloadOf<'genesis'>;
+export type KeyPayload = PayloadOf<'key'>;
+export type PolicyPayload = PayloadOf<'policy'>;
+export type PricesPayload = PayloadOf<'prices'>;
+export type DecisionPayload = PayloadOf<'decision'>;
+export type SettlementPayload = PayloadOf<'settlement'>;
+export type AdjustmentPayload = PayloadOf<'adjustment'>;
+export type SnapshotPayload = PayloadOf<'snapshot'>;
+export type RecoveredPayload = PayloadOf<'recovered'>;
+export type ClockPayload = PayloadOf<'clock'>;
+export type ClosePayload = PayloadOf<'close'>;
+
+export type Payload =
+  | GenesisPayload
+  | KeyPayload
+  | PolicyPayload
+  | PricesPayload
+  | DecisionPayload
+  | SettlementPayload
+  | AdjustmentPayload
+  | SnapshotPayload
+  | RecoveredPayload
+  | ClockPayload
+  | ClosePayload;
+
+type CommonMember = keyof typeof common;
+
+/** A payload before it is sealed: what its type holds, without the members that the ledger adds. */
+export type Draft = Payload extends infer P ? (P extends Payload ? Omit<P, CommonMember> : never) : never;
+
+/** A sealed receipt: the line as it stands in the log, and what it says. */
+export interface Receipt {
+  /** The line without its newline. */
+  readonly line: string;
+  readonly payload: Payload;
+  /** `sha256:` and hex of the whole line; the next receipt's `previousReceiptHash`. */
+  readonly hash: string;
+}
+
+export const MAX_LINE_BYTES: number = 64 * 1024;
+
+/** The payload in its type's closed schema, or what is wrong with it. */
+export function checkPayload(value: unknown): { payload: Payload } | { problem: string } {
+  const type = (value as { type?: unknown } | null)?.type;
+  if (typeof type !== 'string' || !Object.hasOwn(PAYLOADS, type)) {
+    return { problem: `unknown receipt type ${JSON.stringify(type) ?? 'undefined'}` };
+  }
+  const parsed = v.safeParse(PAYLOADS[type as ReceiptType], value);
+  if (parsed.success) return { payload: parsed.output as Payload };
+  const issue = parsed.issues[0];
+  const path = issue.path?.map((item) => String(item.key)).join('.') ?? '';
+  return { problem: `${type}: ${path === '' ? '' : `${path}: `}${issue.message}` };
+}

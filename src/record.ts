@@ -1,0 +1,188 @@
+/** What the log keeps of a decision and of a settlement. Never a prompt, a completion or a key. */
+import type { DecideInput, Decision } from './decide.ts';
+import type { Hold, LedgerView } from './ledgers/ledger.ts';
+import type { Price, PriceRow } from './pricing/price.ts';
+import { digestOf } from './receipts/keys.ts';
+import type { DecisionPayload, Draft } from './receipts/payloads.ts';
+import { instantText } from './receipts/seal.ts';
+import type { CallOutcome, SettledCost } from './settlement.ts';
+import { RULES_VERSION } from './version.ts';
+import type { WindowSpan } from './windows.ts';
+
+const MONEY = { currency: 'USD', scale: 9 } as const;
+
+/** The prices that a decision rests on, by the names that models were asked for by. */
+interface PriceSet {
+  prices: readonly Price[];
+  rows: [string, PriceRow][];
+  digest: string;
+}
+
+const SETS_KEPT = 1024;
+const priceSets = new Map<string, PriceSet>();
+
+/** Calls ask for few combinations of models, so their digests are kept. */
+function priceSet(prices: ReadonlyMap<string, Price>): PriceSet {
+  const key = [...prices.keys()].join('\n');
+  const kept = priceSets.get(key);
+  const current = [...prices.values()];
+  if (kept !== undefined && kept.prices.every((price, index) => price === current[index])) return kept;
+  const rows = Array.from(prices, ([model, price]): [string, PriceRow] => [model, price.row]);
+  const set = { prices: current, rows, digest: digestOf(rows) };
+  if (priceSets.size >= SETS_KEPT) priceSets.clear();
+  priceSets.set(key, set);
+  return set;
+}
+
+/** `policy` and `prices` receipts for what a decision rests on and the log doesn't know yet. */
+export function foundationDrafts(view: LedgerView, { policies, prices }: DecideInput): Draft[] {
+  const drafts: Draft[] = [];
+  for (const { policy } of policies) {
+    const { digest, record } = policy;
+    if (!view.knows(digest)) drafts.push({ type: 'policy', digest, policy: { ...record } });
+  }
+  const set = priceSet(prices);
+  if (prices.size > 0 && !view.knows(set.digest)) {
+    drafts.push({ type: 'prices', digest: set.digest, rows: set.rows.map(([model, row]) => [model, { ...row }]) });
+  }
+  return drafts;
+}
+
+/** The decision with all that `decide` was given, so that it can be computed again from the log. */
+export function decisionDraft(
+  call: string,
+  input: DecideInput,
+  decision: Decision,
+  spans: readonly WindowSpan[],
+  leaseUntil: number,
+): Draft {
+  const { route, shadow } = decision;
+  const notEffective = input.policies.flatMap(({ effective }, index) => (effective ? [] : [index]));
+  return {
+    type: 'decision',
+    call,
+    caps: input.caps.flatMap((cap, index): DecisionPayload['caps'] =>
+      cap.ref.account === undefined ? [] : [[index, cap.spent.toString(), cap.held.toString()]],
+    ),
+    ...MONEY,
+    decision: decision.decision,
+    ...(decision.cap !== undefined && { decisive_cap: decision.cap }),
+    hold: decision.hold.toString(),
+    ...(decision.decision !== 'block' && { lease_until: instantText(leaseUntil) }),
+    ...(notEffective.length > 0 && { not_effective: notEffective }),
+    policies: input.policies.map(({ policy }) => policy.digest),
+    ...(input.prices.size > 0 && { prices: priceSet(input.prices).digest }),
+    reason: decision.reason,
+    request: requestMember(input),
+    ...(input.requireTenant && { require_tenant: true }),
+    ...(route && {
+      route: {
+        ...(route.fallbacks.length > 0 && { fallbacks: [...route.fallbacks] }),
+        limit: route.limit,
+        ...(route.maxOutputTokens !== undefined && { max_output_tokens: route.maxOutputTokens }),
+        model: route.model,
+      },
+    }),
+    rules: RULES_VERSION,
+    scope: { ...input.scope },
+    ...(input.scopeConflict !== undefined && { scope_conflict: input.scopeConflict }),
+    ...(shadow && { shadow }),
+    spans: spans.map(({ start, end }): [number, number] => [start, end]),
+    ...(input.uncarried.size > 0 && { uncarried: [...input.uncarried] }),
+  };
+}
+
+function requestMember({ request }: DecideInput): DecisionPayload['request'] {
+  return {
+    ...(request.choices !== 1 && { choices: request.choices }),
+    ...(request.fallbacks.length > 0 && { fallbacks: [...request.fallbacks] }),
+    ...(request.fixedCost !== undefined && { fixed_cost: request.fixedCost.toString() }),
+    ...('tokens' in request.input
+      ? { input_tokens: request.input.tokens }
+      : { unbounded_input: shortText(request.input.unbounded) }),
+    ...(request.limitCanBeSet && { limit_can_be_set: true as const }),
+    ...(request.maxOutputTokens !== undefined && { max_output_tokens: request.maxOutputTokens }),
+    model: request.model,
+    ...(request.reasoningTokens !== undefined && { reasoning_tokens: request.reasoningTokens }),
+  };
+}
+
+/** Provider's words are not ours: they are cut, and lone surrogates replaced. */
+function shortText(text: string): string {
+  return text.slice(0, 256).toWellFormed();
+}
+
+type SettledMembers = Omit<Extract<Draft, { type: 'settlement' }>, 'type' | 'over_hold'>;
+
+function settledMembers(
+  call: string,
+  outcome: CallOutcome['outcome'] | 'expired',
+  cost: SettledCost,
+): SettledMembers {
+  const { usage } = cost;
+  return {
+    call,
+    cost: {
+      amount: cost.amount.toString(),
+      ...(cost.computed !== undefined && { computed: cost.computed.toString() }),
+      ...(cost.reported !== undefined && { reported: cost.reported.toString() }),
+      source: cost.source,
+    },
+    ...MONEY,
+    outcome,
+    ...(cost.unknownUsage !== undefined && { unknown_usage: shortText(cost.unknownUsage) }),
+    ...(usage && {
+      usage: {
+        ...(usage.cacheReadTokens !== undefined && { cache_read_tokens: usage.cacheReadTokens }),
+        ...(usage.cacheWriteTokens !== undefined && { cache_write_tokens: usage.cacheWriteTokens }),
+        input_tokens: usage.inputTokens,
+        output_tokens: usage.outputTokens,
+        ...(usage.reasoningTokens !== undefined && { reasoning_tokens: usage.reasoningTokens }),
+      },
+    }),
+  };
+}
+
+/**
+ * The receipt that ends a call: a settlement while its hold is open; after the hold has expired, an adjustment
+ * of the difference.
+ */
+export function endingDraft(
+  hold: Hold,
+  isOpen: boolean,
+  outcome: CallOutcome,
+  cost: SettledCost,
+  isFallback: boolean,
+): Draft {
+  const { servedModel, servedProvider, providerRef } = outcome;
+  const members = {
+    ...settledMembers(hold.call, outcome.outcome, cost),
+    ...(providerRef !== undefined && { provider_ref: shortText(providerRef) }),
+    ...((servedModel !== undefined || servedProvider !== undefined) && {
+      served: {
+        ...(isFallback && { fallback: true as const }),
+        ...(servedModel !== undefined && { model: shortText(servedModel) }),
+        ...(servedProvider !== undefined && { provider: shortText(servedProvider) }),
+      },
+    }),
+  };
+  if (isOpen) {
+    const over = cost.amount - hold.amount;
+    return { type: 'settlement', ...members, ...(over > 0n && { over_hold: over.toString() }) };
+  }
+  return {
+    type: 'adjustment',
+    ...members,
+    accounts: hold.accounts.map(([key, start]): [string, number] => [key, start]),
+    change: (cost.amount - hold.amount).toString(),
+    previous: hold.amount.toString(),
+  };
+}
+
+/** Ends the holds whose lease has run out, each at its full amount. */
+export function expiryDrafts(view: LedgerView): Draft[] {
+  return view.dueHolds().map(({ call, amount }) => ({
+    type: 'settlement',
+    ...settledMembers(call, 'expired', { amount, source: 'hold' }),
+  }));
+}

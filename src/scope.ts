@@ -1,0 +1,106 @@
+/** Who is calling, and how the layers that say so are put together. */
+import { AsyncLocalStorage } from '#platform';
+
+/** Who is calling. Every field is optional; a policy applies to the calls whose fields equal its own. */
+export interface SpendScope {
+  tenantId?: string;
+  teamId?: string;
+  userId?: string;
+  agentId?: string;
+  taskId?: string;
+  /** The kind of work, e.g. `code-review`. */
+  task?: string;
+}
+
+export type ScopeField = keyof SpendScope;
+
+export const SCOPE_FIELDS: readonly ScopeField[] = [
+  'tenantId',
+  'teamId',
+  'userId',
+  'agentId',
+  'taskId',
+  'task',
+];
+
+/** Scope layers merged from the outside in. An inner layer only fills what is unset. */
+export interface LayeredScope {
+  scope: SpendScope;
+  /** The first field that an inner layer gave another value, when one did. */
+  conflict?: ScopeField;
+}
+
+/** Merges scope layers, outermost first. Fields that are not scope fields are ignored. */
+export function layerScopes(layers: readonly (SpendScope | undefined)[]): LayeredScope {
+  const scope: SpendScope = {};
+  let conflict: ScopeField | undefined;
+  for (const layer of layers) {
+    if (layer === undefined) continue;
+    for (const field of SCOPE_FIELDS) {
+      const value = layer[field];
+      if (value === undefined) continue;
+      if (scope[field] === undefined) scope[field] = value;
+      else if (scope[field] !== value) conflict ??= field;
+    }
+  }
+  return conflict === undefined ? { scope } : { scope, conflict };
+}
+
+/** True when every field that `filter` names has the same value in `scope`. */
+export function scopeMatches(filter: SpendScope, scope: SpendScope): boolean {
+  return SCOPE_FIELDS.every((field) => filter[field] === undefined || filter[field] === scope[field]);
+}
+
+interface ScopeStorage {
+  getStore(): SpendScope | undefined;
+  run<T>(scope: SpendScope, fn: () => T): T;
+}
+
+// Bundlers put several copies of this package into one process (Next.js does); they must see one scope.
+const STORAGE = Symbol.for('agentguard.spend/scope@1');
+
+function scopeStorage(): ScopeStorage | undefined {
+  const shared = globalThis as { [STORAGE]?: ScopeStorage };
+  if (shared[STORAGE] === undefined && AsyncLocalStorage !== undefined) {
+    shared[STORAGE] = new AsyncLocalStorage<SpendScope>();
+  }
+  return shared[STORAGE];
+}
+
+/** The scope of the surrounding `withSpendScope`, if any. */
+export function currentScope(): SpendScope | undefined {
+  return scopeStorage()?.getStore();
+}
+
+/**
+ * Runs `fn` so that every guarded call inside it, however deep and however late, carries `scope`. Nested calls
+ * may only add fields: another value for a field that is already set is refused with `scope_conflict` when the
+ * call is made. Returns what `fn` returns. Throws `Error` on a runtime without AsyncLocalStorage.
+ */
+export function withSpendScope<T>(scope: SpendScope, fn: () => T): T {
+  const storage = scopeStorage();
+  if (storage === undefined) {
+    throw new Error(
+      'withSpendScope needs AsyncLocalStorage, which this runtime lacks. Pass the scope with the call instead ' +
+        '(providerOptions.spendGuard for the AI SDK).',
+    );
+  }
+  const outer = storage.getStore();
+  const merged = layerScopes([outer, scope]);
+  // A contradiction is kept as it was asked for, so that the guard can refuse the call with a receipt.
+  const conflict = carriedConflict(outer) ?? merged.conflict;
+  if (conflict === undefined) return storage.run(merged.scope, fn);
+  const carried: SpendScope & Contradicted = { ...merged.scope, [CONFLICT]: conflict };
+  return storage.run(carried, fn);
+}
+
+const CONFLICT = Symbol.for('agentguard.spend/scope-conflict@1');
+
+interface Contradicted {
+  [CONFLICT]?: ScopeField;
+}
+
+/** The field that nested `withSpendScope` calls contradicted each other on, when they did. */
+export function carriedConflict(scope: SpendScope | undefined): ScopeField | undefined {
+  return (scope as Contradicted | undefined)?.[CONFLICT];
+}

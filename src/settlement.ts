@@ -1,0 +1,83 @@
+/** What a call really cost, from what the framework and the provider reported. Pure. */
+import type { RequestFacts, Route } from './decide.ts';
+import { reportedCost, type NanoUsd } from './money.ts';
+import { costOf, worstCaseCost, type Price } from './pricing/price.ts';
+import { knownUsage, type ReportedUsage, type TokenUsage } from './usage.ts';
+
+/** How a call ended, as an adapter saw it. Whatever it doesn't know, it leaves out. */
+export interface CallOutcome {
+  /**
+   * - `ok`: the answer arrived whole
+   * - `error`: the call failed after it may have been served
+   * - `refused`: the provider answered with an HTTP error instead of an answer
+   * - `aborted`: the caller gave up
+   * - `abandoned`: nobody read the answer to its end
+   * - `not_sent`: the request provably never left
+   */
+  outcome: 'ok' | 'error' | 'refused' | 'aborted' | 'abandoned' | 'not_sent';
+  usage?: ReportedUsage;
+  /** What the provider says that it charged, in US dollars. */
+  cost?: unknown;
+  /** The model that served, as the provider names it. */
+  servedModel?: string;
+  servedProvider?: string;
+  /** The provider's id for the call, e.g. OpenRouter's `gen-…`. */
+  providerRef?: string;
+  /** An estimate of the output tokens that arrived, for calls that had no output limit. */
+  seenOutputTokens?: number;
+}
+
+export interface SettledCost {
+  amount: NanoUsd;
+  source: 'provider' | 'tokens' | 'estimate' | 'hold' | 'none';
+  reported?: NanoUsd;
+  computed?: NanoUsd;
+  usage?: TokenUsage;
+  /** Why the reported usage was not believed. */
+  unknownUsage?: string;
+}
+
+/** What the decision fixed. */
+export interface SettledAgainst {
+  request: RequestFacts;
+  route: Route;
+  hold: NanoUsd;
+  /** Price of the model that served, or of the route's; `undefined` when unknown. */
+  price: Price | undefined;
+}
+
+/**
+ * The cost to settle: what the provider reported, else tokens × price. Where neither can be believed, the hold,
+ * which is the one figure that can't be too low; a call without an output limit has an estimate instead.
+ */
+export function settledCost(outcome: CallOutcome, against: SettledAgainst): SettledCost {
+  if (outcome.outcome === 'not_sent') return { amount: 0n, source: 'none' };
+  if (against.request.fixedCost !== undefined) return { amount: against.request.fixedCost, source: 'tokens' };
+  const usage = knownUsage(outcome.usage);
+  const known = 'unknown' in usage ? undefined : usage;
+  const reported = reportedCost(outcome.cost);
+  const computed = known && against.price && costOf(against.price, known);
+  const facts = {
+    ...(reported !== undefined && { reported }),
+    ...(computed !== undefined && { computed }),
+    ...(known ? { usage: known } : { unknownUsage: (usage as { unknown: string }).unknown }),
+  };
+  // Libraries and BYOK accounts turn "not reported" into 0, so a zero counts only where the tokens agree.
+  if (reported !== undefined && (reported > 0n || computed === 0n)) {
+    return { amount: reported, source: 'provider', ...facts };
+  }
+  if (computed !== undefined) return { amount: computed, source: 'tokens', ...facts };
+  return { ...highEstimate(outcome, against), ...facts };
+}
+
+function highEstimate(outcome: CallOutcome, { request, route, hold, price }: SettledAgainst): SettledCost {
+  const inputTokens = 'tokens' in request.input ? request.input.tokens : 0;
+  if (outcome.outcome === 'refused' && price !== undefined) {
+    const input = worstCaseCost(price, inputTokens, 0);
+    return { amount: input < hold || route.limit === 'none' ? input : hold, source: 'estimate' };
+  }
+  if (route.limit !== 'none') return { amount: hold, source: 'hold' };
+  if (price === undefined) return { amount: hold, source: hold === 0n ? 'none' : 'hold' };
+  const seen = outcome.seenOutputTokens ?? 0;
+  return { amount: worstCaseCost(price, inputTokens, seen), source: 'estimate' };
+}
