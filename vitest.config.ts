@@ -1,17 +1,30 @@
 import { defineConfig } from 'vitest/config';
 
-const sources = { resolve: { conditions: ['agentguard-source', 'node', 'import', 'default'] }, ssr: { resolve: { conditions: ['agentguard-source', 'node', 'import', 'default'] } } };
+const sources = {
+  resolve: { conditions: ['agentguard-source', 'node', 'import', 'default'] },
+  ssr: { resolve: { conditions: ['agentguard-source', 'node', 'import', 'default'] } },
+};
 
 export default defineConfig({
   test: {
     projects: [
       {
         ...sources,
-        test: { name: 'node', environment: 'node', include: ['test/**/*.test.ts'], exclude: ['test/edge/**'], testTimeout: 60_000, hookTimeout: 60_000 },
+        test: {
+          name: 'node',
+          environment: 'node',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/edge/**'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
       },
       {
         resolve: { conditions: ['agentguard-source', 'edge-light', 'import', 'default'] },
-        ssr: { resolve: { conditions: ['agentguard-source', 'edge-light', 'import', 'default'] }, noExternal: true },
+        ssr: {
+          resolve: { conditions: ['agentguard-source', 'edge-light', 'import', 'default'] },
+          noExternal: true,
+        },
         test: { name: 'edge', environment: 'edge-runtime', include: ['test/edge/**/*.test.ts'] },
       },
     ],

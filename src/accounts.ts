@@ -46,7 +46,8 @@ function capAccount(policy: Policy, index: number, scope: SpendScope): CapAccoun
   const cap = policy.record.caps[index] as Cap;
   if (cap.window === 'per_call') return { policy, index, cap };
   const values: SpendScope = { ...policy.record.scope };
-  const countedBy: readonly ScopeField[] = cap.window === 'per_task' ? ['taskId', ...(cap.per ?? [])] : (cap.per ?? []);
+  const countedBy: readonly ScopeField[] =
+    cap.window === 'per_task' ? ['taskId', ...(cap.per ?? [])] : (cap.per ?? []);
   for (const field of countedBy) {
     const value = scope[field];
     if (value === undefined) return { policy, index, cap, missing: field };

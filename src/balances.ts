@@ -30,8 +30,12 @@ export async function capBalances(
   const caps = capAccounts(matching, scope).filter((cap) => cap.account !== undefined);
   const spans = new Map<string, WindowSpan>();
   const selectors = distinctAccounts(caps).map((account) => {
-    const { calendar } = (caps.find((cap) => cap.account?.key === account.key) as (typeof caps)[number]).policy;
-    return { ...account, span: (now: number) => remember(spans, account.key, spanAt(account.window, calendar, now)) };
+    const { calendar } = (caps.find((cap) => cap.account?.key === account.key) as (typeof caps)[number])
+      .policy;
+    return {
+      ...account,
+      span: (now: number) => remember(spans, account.key, spanAt(account.window, calendar, now)),
+    };
   });
   const balances = await ledger.balances(selectors);
   const found = new Map(balances.map((balance) => [balance.account.key, balance]));

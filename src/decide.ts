@@ -97,7 +97,10 @@ export function decide(input: DecideInput): Decision {
   const enforced = input.policies.filter(({ policy }) => policy.record.mode === 'enforce');
   const real = judge(input, input.policies.length === 0 ? undefined : enforced.map(({ policy }) => policy));
   if (enforced.length === input.policies.length) return real;
-  const would = judge(input, input.policies.map(({ policy }) => policy));
+  const would = judge(
+    input,
+    input.policies.map(({ policy }) => policy),
+  );
   if (would.decision === real.decision && would.reason === real.reason) return real;
   return { ...real, shadow: { decision: would.decision, reason: would.reason } };
 }
@@ -192,20 +195,29 @@ function boundCost(kase: Case, model: string, fallbacks: readonly string[]): Bou
   if ('unbounded' in request.input) return { reason: 'unbounded_cost', detail: request.input.unbounded };
   const route = limitedRoute(kase, model, fallbacks, candidates[0] as Price);
   if (route === undefined) {
-    return { reason: 'unbounded_cost', detail: `the call has no output limit and ${model} has no known maximum` };
+    return {
+      reason: 'unbounded_cost',
+      detail: `the call has no output limit and ${model} has no known maximum`,
+    };
   }
   const { tokens } = request.input;
   let cost = 0n;
   for (const price of candidates) {
     // Without a limit no cap depends on the cost; the usual length serves as its estimate.
-    const limit = route.maxOutputTokens ?? Math.min(DEFAULT_MAX_OUTPUT_TOKENS, price.row.maxOutputTokens ?? Infinity);
+    const limit =
+      route.maxOutputTokens ?? Math.min(DEFAULT_MAX_OUTPUT_TOKENS, price.row.maxOutputTokens ?? Infinity);
     cost = maxOf(cost, worstCaseCost(price, tokens, limit, request.choices));
   }
   return { route, cost };
 }
 
 /** The route with the output limit that its cost is bounded with; `undefined` when there is none to be had. */
-function limitedRoute(kase: Case, model: string, fallbacks: readonly string[], price: Price): Route | undefined {
+function limitedRoute(
+  kase: Case,
+  model: string,
+  fallbacks: readonly string[],
+  price: Price,
+): Route | undefined {
   const { request } = kase.input;
   const base = { model, fallbacks };
   if (request.maxOutputTokens !== undefined) {
@@ -214,7 +226,9 @@ function limitedRoute(kase: Case, model: string, fallbacks: readonly string[], p
   const modelMaximum = price.row.maxOutputTokens;
   if (kase.caps.length === 0) return { ...base, limit: 'none' };
   if (!request.limitCanBeSet) {
-    return modelMaximum === undefined ? undefined : { ...base, maxOutputTokens: modelMaximum, limit: 'model' };
+    return modelMaximum === undefined
+      ? undefined
+      : { ...base, maxOutputTokens: modelMaximum, limit: 'model' };
   }
   const wanted = kase.policies.map(({ maxOutputTokens }) =>
     maxOutputTokens === 'model' ? (modelMaximum ?? DEFAULT_MAX_OUTPUT_TOKENS) : maxOutputTokens,
@@ -311,7 +325,8 @@ function clampRoute(kase: Case, route: Route): Pick<Decision, 'route' | 'hold'> 
   const { input, policies, caps } = kase;
   const { request, prices } = input;
   if (policies.some(({ clampOutput }) => clampOutput === undefined)) return undefined;
-  if (request.fixedCost !== undefined || !request.limitCanBeSet || 'unbounded' in request.input) return undefined;
+  if (request.fixedCost !== undefined || !request.limitCanBeSet || 'unbounded' in request.input)
+    return undefined;
   const { tokens } = request.input;
   let limit = route.maxOutputTokens ?? 0;
   for (const index of caps) {
@@ -322,7 +337,10 @@ function clampRoute(kase: Case, route: Route): Pick<Decision, 'route' | 'hold'> 
       limit = Math.min(limit, outputThatFits(prices.get(model) as Price, tokens, room, request.choices));
     }
   }
-  const least = Math.max(...policies.map(({ clampOutput }) => clampOutput?.minTokens ?? 1), request.reasoningTokens ?? 0);
+  const least = Math.max(
+    ...policies.map(({ clampOutput }) => clampOutput?.minTokens ?? 1),
+    request.reasoningTokens ?? 0,
+  );
   if (limit < least) return undefined;
   let hold = 0n;
   for (const model of [route.model, ...route.fallbacks]) {

@@ -1,4 +1,6 @@
-/** What pictures cost in tokens: by width and height from their first bytes, else by the model family's cap. */
+/**
+ * What pictures cost in tokens: by width and height from their first bytes, else by the model family's cap.
+ */
 
 /** A picture of a prompt. Without `data`, or with a URL for it, the cap of the model's family is counted. */
 export interface PromptImage {
@@ -44,7 +46,10 @@ function base64Value(code: number): number {
   return code === 47 || code === 95 ? 63 : -1;
 }
 
-/** The first bytes of base64 text in either alphabet; stops at the first sign that is neither base64 nor a line end. */
+/**
+ * The first bytes of base64 text in either alphabet; stops at the first sign that is neither base64 nor a
+ * line end.
+ */
 function decodeStart(text: string, limit: number): Uint8Array {
   const isDataUrl = text.startsWith('data:');
   const comma = isDataUrl ? text.slice(0, 256).indexOf(',') : -1;
@@ -73,7 +78,9 @@ function hasText(bytes: Uint8Array, at: number, text: string): boolean {
   return true;
 }
 
-/** A JPEG is a row of segments; the size stands in the first "start of frame" (C0 to CF but C4, C8 and CC). */
+/**
+ * A JPEG is a row of segments; the size stands in the first "start of frame" (C0 to CF but C4, C8 and CC).
+ */
 function jpegSize(view: DataView): Size | undefined {
   let at = 2;
   while (at + 9 <= view.byteLength) {
@@ -122,7 +129,10 @@ export function imageSize(data: Uint8Array | string): Size | undefined {
   return size !== undefined && size.width > 0 && size.height > 0 ? size : undefined;
 }
 
-/** Tiles of 512 pixels after OpenAI's scaling (inside 2048 x 2048, then the short side to 768), at high detail. */
+/**
+ * Tiles of 512 pixels after OpenAI's scaling (inside 2048 x 2048, then the short side to 768), at high
+ * detail.
+ */
 function tiles512({ width, height }: Size): number {
   const fit = Math.min(1, 2048 / Math.max(width, height));
   const scale = fit * Math.max(1, 768 / (Math.min(width, height) * fit));
@@ -141,9 +151,9 @@ function gptImage(size: Size): number {
 }
 
 /**
- * Tokens of one picture, per family: its formula, and the most that it charges for any picture. Claude scales a
- * picture down until it has no more than its cap; GPT-6's cap was seen at 12 megapixels. Secondary sources, so
- * each formula rounds up.
+ * Tokens of one picture, per family: its formula, and the most that it charges for any picture. Claude scales
+ * a picture down until it has no more than its cap; GPT-6's cap was seen at 12 megapixels. Secondary sources,
+ * so each formula rounds up.
  */
 const IMAGE_RULES: Readonly<Record<ModelFamily, { cap: number; tokens: (size: Size) => number }>> = {
   o200k: { cap: 12_000, tokens: gptImage },
@@ -153,7 +163,10 @@ const IMAGE_RULES: Readonly<Record<ModelFamily, { cap: number; tokens: (size: Si
   unknown: { cap: 16_000, tokens: (size) => Math.max(gptImage(size), 2_240, squares(size, 27)) },
 };
 
-/** GPT-4o mini charges 2833 tokens and 5667 per tile, 33 times as many as GPT-4o, for the same amount of money. */
+/**
+ * GPT-4o mini charges 2833 tokens and 5667 per tile, 33 times as many as GPT-4o, for the same amount of
+ * money.
+ */
 const GPT_4O_MINI = /(^|\/)gpt-4o-mini/;
 
 /** The most tokens that one picture takes from this model. */

@@ -1,9 +1,9 @@
 /**
- * Guesses how many tokens a text has: one pass over its UTF-16 units, no regular expression, no vocabulary. An
- * exact tokenizer has no place in the path of a request: 100 kB of one letter keep it busy for seconds.
+ * Guesses how many tokens a text has: one pass over its UTF-16 units, no regular expression, no vocabulary.
+ * An exact tokenizer has no place in the path of a request: 100 kB of one letter keep it busy for seconds.
  *
- * The weights were fitted by hand to the o200k vocabulary on prose, code and data (test/estimate.test.ts holds
- * the error table).
+ * The weights were fitted by hand to the o200k vocabulary on prose, code and data (test/estimate.test.ts
+ * holds the error table).
  */
 
 /** A text's tokens in terms of o200k, in two parts, since other vocabularies are much worse at the second. */
@@ -97,8 +97,8 @@ function wordTokens(length: number, vowels: number, isCapitals: boolean): number
 }
 
 /**
- * Tokens of a run of ASCII letters and digits that begins at `start`: words and camelCase by their parts, numbers
- * by threes, and what changes its kind too often (base64, hex, UUIDs, keys) by its length.
+ * Tokens of a run of ASCII letters and digits that begins at `start`: words and camelCase by their parts,
+ * numbers by threes, and what changes its kind too often (base64, hex, UUIDs, keys) by its length.
  */
 function runTokens(text: string, start: number, end: number): number {
   let tokens = 0;
@@ -148,7 +148,8 @@ export function scanText(text: string): TextEstimate {
     const kind = ASCII_CLASS[unit] as number;
     const start = i;
     if (kind <= DIGIT) {
-      while (i < text.length && ((ASCII_CLASS[text.charCodeAt(i)] as number | undefined) ?? 9) <= DIGIT) i += 1;
+      while (i < text.length && ((ASCII_CLASS[text.charCodeAt(i)] as number | undefined) ?? 9) <= DIGIT)
+        i += 1;
       plain += runTokens(text, start, i);
       continue;
     }
@@ -158,7 +159,10 @@ export function scanText(text: string): TextEstimate {
   return { plain, complex };
 }
 
-/** Tokens of a run of spaces, line ends or punctuation. One space, and often one sign, belong to the next word. */
+/**
+ * Tokens of a run of spaces, line ends or punctuation. One space, and often one sign, belong to the next
+ * word.
+ */
 function gapTokens(text: string, kind: number, start: number, end: number): number {
   const length = end - start;
   if (kind === SPACE) return length === 1 ? 0 : 0.9 + length / 80;

@@ -42,8 +42,9 @@ const MARGIN = 1.15;
 
 /**
  * How many tokens the families make of what o200k makes one of: Latin and CJK text, and the scripts of
- * `TextEstimate.complex`. For Claude up to 4.6 measured with its published vocabulary of 2023, for Claude since
- * 4.7 Anthropic's "up to 1.35 times" and third parties' 1.47 on top; a model that isn't known errs high.
+ * `TextEstimate.complex`. For Claude up to 4.6 measured with its published vocabulary of 2023, for Claude
+ * since 4.7 Anthropic's "up to 1.35 times" and third parties' 1.47 on top; a model that isn't known errs
+ * high.
  */
 const FACTORS: Readonly<Record<ModelFamily, { plain: number; complex: number }>> = {
   o200k: { plain: 1, complex: 1 },
@@ -66,17 +67,21 @@ const TOKENS_PER_TOOL = 60;
 const LONGEST_COUNTED_TEXT = 100_000;
 
 /**
- * A file of unknown format in `fast` mode: a token for every 8 bytes (sound at 16 kbit/s is one for 60, a page of
- * PDF has a few thousand bytes and about 3000 tokens), at least 8000, and 100 000 where its size is unknown.
+ * A file of unknown format in `fast` mode: a token for every 8 bytes (sound at 16 kbit/s is one for 60, a
+ * page of PDF has a few thousand bytes and about 3000 tokens), at least 8000, and 100 000 where its size is
+ * unknown.
  */
 const BYTES_PER_FILE_TOKEN = 8;
 const LEAST_FILE_TOKENS = 8_000;
 const UNSIZED_FILE_TOKENS = 100_000;
 
 /** `text/plain; charset=utf-8` and formats that are text by another name. */
-const TEXT_TYPE = /^(text\/|application\/(.+\+)?(json|xml|yaml|x-yaml|toml|javascript|typescript|sql|x-sh)\b)/;
+const TEXT_TYPE =
+  /^(text\/|application\/(.+\+)?(json|xml|yaml|x-yaml|toml|javascript|typescript|sql|x-sh)\b)/;
 
-/** The likeliest number of tokens in terms of OpenAI's o200k vocabulary, without any margin. One linear pass. */
+/**
+ * The likeliest number of tokens in terms of OpenAI's o200k vocabulary, without any margin. One linear pass.
+ */
 export function estimateTextTokens(text: string): number {
   const { plain, complex } = scanText(text);
   return Math.ceil(plain + complex);
@@ -140,12 +145,12 @@ function boundFile(file: PromptFile, mode: EstimateMode): number | { unbounded: 
 }
 
 /**
- * The most input tokens that this prompt can have. `fast` (the default) is the estimate times the factor of the
- * model's family and a margin, never above the byte bound; `strict` is the byte bound. Both add images by their
- * size, else by the family's cap, and what providers write around messages and tools.
+ * The most input tokens that this prompt can have. `fast` (the default) is the estimate times the factor of
+ * the model's family and a margin, never above the byte bound; `strict` is the byte bound. Both add images by
+ * their size, else by the family's cap, and what providers write around messages and tools.
  *
- * `unbounded` says in words why there is no bound; only `strict` mode gives it, for files whose tokens can't be
- * known from outside. Never throws.
+ * `unbounded` says in words why there is no bound; only `strict` mode gives it, for files whose tokens can't
+ * be known from outside. Never throws.
  */
 export function boundInputTokens(
   shape: PromptShape,

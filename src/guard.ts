@@ -120,7 +120,10 @@ class Guard implements SpendGuard {
       amount = -1n;
     }
     if (amount < 0n) {
-      throw new AgentGuardError('invalid_config', `charge.usd: expected US dollars of at least 0, got ${usd}`);
+      throw new AgentGuardError(
+        'invalid_config',
+        `charge.usd: expected US dollars of at least 0, got ${usd}`,
+      );
     }
     if (!this.#settings.enabled) return { amount, source: 'none', receipt: undefined };
     const call = await this.#begin(prepareCharge(label, amount, scope, this.#settings), undefined, signal);
@@ -192,9 +195,11 @@ class Guard implements SpendGuard {
       ];
       return { drafts, result: { decision, input, until, spans } };
     };
-    const committed = await this.#ledger.transact(prepared.accounts, body, signing).catch((error: unknown) => {
-      throw this.#unavailable(prepared, id, error);
-    });
+    const committed = await this.#ledger
+      .transact(prepared.accounts, body, signing)
+      .catch((error: unknown) => {
+        throw this.#unavailable(prepared, id, error);
+      });
     const { result: decided, receipts } = committed;
     if (decided === undefined) return { kind: 'wait' };
     const receipt = receipts.at(-1) as Receipt;
@@ -249,7 +254,11 @@ class Guard implements SpendGuard {
     });
     if (decision.shadow !== undefined) {
       const { decision: would, reason } = decision.shadow;
-      tell({ type: 'warning', code: 'shadow', message: `${input.request.model}: shadow policies say ${would} (${reason})` });
+      tell({
+        type: 'warning',
+        code: 'shadow',
+        message: `${input.request.model}: shadow policies say ${would} (${reason})`,
+      });
     }
     if (route?.limit === 'injected' && !this.#warnedOfLimit) {
       this.#warnedOfLimit = true;

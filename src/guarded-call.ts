@@ -58,7 +58,10 @@ interface Opened {
   hold: Hold;
 }
 
-export function guardedCall({ id, prepared, decision, receipt, hold }: Opened, context: CallContext): GuardedCall {
+export function guardedCall(
+  { id, prepared, decision, receipt, hold }: Opened,
+  context: CallContext,
+): GuardedCall {
   const { route } = decision;
   const isSet = route.limit === 'injected' || route.limit === 'clamped';
   let settlement: Promise<Settlement> | undefined;
@@ -78,13 +81,18 @@ export function guardedCall({ id, prepared, decision, receipt, hold }: Opened, c
     const served = servedPrice(outcome.servedModel);
     const { request } = prepared;
     const cost = settledCost(outcome, { request, route, hold: decision.hold, price: served.price });
-    const end = (isRetry: boolean) => (view: LedgerView): Transaction<boolean> => {
-      const isOpen = view.hold(id) !== undefined;
-      const expired = expiryDrafts(view).filter((draft) => !('call' in draft && draft.call === id));
-      // After a failed write nobody knows whether it counts; a hold that is gone then has ended already.
-      if (!isOpen && isRetry) return { drafts: expired, result: false };
-      return { drafts: [...expired, endingDraft(hold, isOpen, outcome, cost, served.isFallback)], result: true };
-    };
+    const end =
+      (isRetry: boolean) =>
+      (view: LedgerView): Transaction<boolean> => {
+        const isOpen = view.hold(id) !== undefined;
+        const expired = expiryDrafts(view).filter((draft) => !('call' in draft && draft.call === id));
+        // After a failed write nobody knows whether it counts; a hold that is gone then has ended already.
+        if (!isOpen && isRetry) return { drafts: expired, result: false };
+        return {
+          drafts: [...expired, endingDraft(hold, isOpen, outcome, cost, served.isFallback)],
+          result: true,
+        };
+      };
     let committed: Committed<boolean> | undefined;
     let error: unknown;
     for (const isRetry of [false, true]) {

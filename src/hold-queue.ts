@@ -35,7 +35,12 @@ export class HoldQueue {
    * Waits until an attempt succeeds, for `waitMs` at most; then attempts once more, for good. Rejects with the
    * signal's reason when it aborts, and with whatever an attempt throws.
    */
-  async wait(accounts: readonly string[], attempt: Attempt, waitMs: number, signal?: AbortSignal): Promise<void> {
+  async wait(
+    accounts: readonly string[],
+    attempt: Attempt,
+    waitMs: number,
+    signal?: AbortSignal,
+  ): Promise<void> {
     signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiter: Waiter = { accounts, attempt, trying: false, finish: resolve, fail: reject };

@@ -82,7 +82,10 @@ export function maxOf(a: bigint, b: bigint): bigint {
 /** Nano-USD as a plain decimal of US dollars with at least two places: `"50.00"`, `"0.0000125"`. */
 export function usdText(amount: NanoUsd): string {
   const magnitude = amount < 0n ? -amount : amount;
-  const fraction = (magnitude % NANO_PER_USD).toString().padStart(9, '0').replace(/0{1,7}$/, '');
+  const fraction = (magnitude % NANO_PER_USD)
+    .toString()
+    .padStart(9, '0')
+    .replace(/0{1,7}$/, '');
   return `${amount < 0n ? '-' : ''}${magnitude / NANO_PER_USD}.${fraction}`;
 }
 

@@ -56,14 +56,20 @@ const MAX_DELAY_MS = 2 ** 31 - 1;
 function delay(name: string, value: number | undefined, otherwise: number, least: number): number {
   const delayMs = value ?? otherwise;
   if (Number.isFinite(delayMs) && delayMs >= least && delayMs <= MAX_DELAY_MS) return delayMs;
-  throw new AgentGuardError('invalid_config', `${name}: expected milliseconds from ${least} to 2^31, got ${value}`);
+  throw new AgentGuardError(
+    'invalid_config',
+    `${name}: expected milliseconds from ${least} to 2^31, got ${value}`,
+  );
 }
 
 /** Checks a scope that came from the outside. Throws `AgentGuardError` that names the field. */
 export function checkScope(name: string, scope: SpendScope | undefined): SpendScope {
   for (const [field, value] of Object.entries(scope ?? {})) {
     if (!SCOPE_FIELDS.includes(field as keyof SpendScope)) {
-      throw new AgentGuardError('invalid_config', `${name}.${field}: unknown; expected ${SCOPE_FIELDS.join(', ')}`);
+      throw new AgentGuardError(
+        'invalid_config',
+        `${name}.${field}: unknown; expected ${SCOPE_FIELDS.join(', ')}`,
+      );
     }
     if (value === undefined) continue;
     if (typeof value !== 'string' || value === '' || value.length > 128 || !value.isWellFormed()) {
@@ -75,7 +81,8 @@ export function checkScope(name: string, scope: SpendScope | undefined): SpendSc
 
 export function readOptions(options: SpendGuardOptions): GuardSettings {
   const policies = [options.policy].flat().map(parsePolicy);
-  if (policies.length === 0) throw new AgentGuardError('invalid_config', 'policy: expected at least one policy');
+  if (policies.length === 0)
+    throw new AgentGuardError('invalid_config', 'policy: expected at least one policy');
   const own = checkScope('scope', options.scope);
   const only = policies.length === 1 ? (policies[0] as Policy) : undefined;
   const { scope, conflict } = layerScopes([only?.record.scope, own]);

@@ -4,7 +4,14 @@ import { AgentGuardError } from './errors.ts';
 import { nanoUsdFromCents, type NanoUsd } from './money.ts';
 import { digestOf } from './receipts/keys.ts';
 import { SCOPE_FIELDS, type ScopeField, type SpendScope } from './scope.ts';
-import { isTimeZone, WEEKDAYS, WINDOW_KINDS, type Calendar, type Weekday, type WindowKind } from './windows.ts';
+import {
+  isTimeZone,
+  WEEKDAYS,
+  WINDOW_KINDS,
+  type Calendar,
+  type Weekday,
+  type WindowKind,
+} from './windows.ts';
 
 /** An amount in a window, with what happens when it would be passed. */
 export interface SpendCap {
@@ -91,7 +98,8 @@ export interface Policy {
 export const DEFAULT_MAX_OUTPUT_TOKENS = 8192;
 const MAX_CAPS = 32;
 
-const shortText = (limit: number) => v.pipe(v.string(), v.nonEmpty(), v.maxLength(limit), v.check(isSound, UNSOUND));
+const shortText = (limit: number) =>
+  v.pipe(v.string(), v.nonEmpty(), v.maxLength(limit), v.check(isSound, UNSOUND));
 const UNSOUND = 'expected text without lone surrogates';
 function isSound(text: string): boolean {
   return text.isWellFormed();
@@ -128,7 +136,9 @@ const capFields = v.pipe(
     amountCents,
     window: v.picklist(WINDOW_KINDS),
     action: v.picklist(['block', 'downgrade']),
-    downgradeTo: v.optional(v.union([shortText(256), v.pipe(v.array(shortText(256)), v.minLength(1), v.maxLength(16))])),
+    downgradeTo: v.optional(
+      v.union([shortText(256), v.pipe(v.array(shortText(256)), v.minLength(1), v.maxLength(16))]),
+    ),
     per: v.optional(v.pipe(v.array(v.picklist(SCOPE_FIELDS)), v.minLength(1))),
     reason: v.optional(shortText(256)),
   }),
@@ -139,12 +149,15 @@ const capFields = v.pipe(
     ),
     ['downgradeTo'],
   ),
-  v.transform(({ amountCents: amount, downgradeTo, per, ...cap }): Cap => ({
-    amount,
-    ...cap,
-    ...(downgradeTo !== undefined && { downgradeTo: [downgradeTo].flat() }),
-    ...(per !== undefined && { per: SCOPE_FIELDS.filter((field) => per.includes(field)) }),
-  } as Cap)),
+  v.transform(
+    ({ amountCents: amount, downgradeTo, per, ...cap }): Cap =>
+      ({
+        amount,
+        ...cap,
+        ...(downgradeTo !== undefined && { downgradeTo: [downgradeTo].flat() }),
+        ...(per !== undefined && { per: SCOPE_FIELDS.filter((field) => per.includes(field)) }),
+      }) as Cap,
+  ),
 );
 
 const policyFields = v.strictObject({
@@ -218,7 +231,8 @@ function pathText(issue: v.BaseIssue<unknown>): string {
 }
 
 function problemText(issue: v.BaseIssue<unknown>): string {
-  if (issue.type === 'strict_object' && issue.expected === 'never') return 'unknown field; check its spelling';
+  if (issue.type === 'strict_object' && issue.expected === 'never')
+    return 'unknown field; check its spelling';
   if (issue.received === 'undefined' && issue.expected !== null) return `missing; expected ${issue.expected}`;
   if (issue.message.startsWith('expected')) return issue.message;
   return issue.expected === null ? issue.message : `expected ${issue.expected}, got ${issue.received}`;

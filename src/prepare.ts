@@ -30,6 +30,8 @@ export interface SpendRequest {
   /** An upper bound of the input tokens, where it is known. Else it is estimated from `prompt`. */
   inputTokens?: number;
   prompt?: PromptShape;
+  /** Why the cost can't be bounded, where the adapter knows a reason (a plugin with an open-ended fee). */
+  unbounded?: string;
   /** The call's own output limit. */
   maxOutputTokens?: number;
   /** Answers asked for in one call (`n`). Default 1. */
@@ -79,7 +81,10 @@ function nameText(text: string): string {
 
 function tokenCount(field: string, value: number | undefined, least: number): void {
   if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return;
-  throw new AgentGuardError('invalid_config', `${field}: expected a whole number of at least ${least}, got ${value}`);
+  throw new AgentGuardError(
+    'invalid_config',
+    `${field}: expected a whole number of at least ${least}, got ${value}`,
+  );
 }
 
 function requestFacts(request: SpendRequest, options: PrepareOptions): RequestFacts {
@@ -99,6 +104,7 @@ function requestFacts(request: SpendRequest, options: PrepareOptions): RequestFa
 }
 
 function inputBound(request: SpendRequest, options: PrepareOptions): RequestFacts['input'] {
+  if (request.unbounded !== undefined) return { unbounded: request.unbounded };
   if (request.inputTokens !== undefined) return { tokens: request.inputTokens };
   if (request.prompt === undefined) return { unbounded: 'neither inputTokens nor a prompt was given' };
   return boundInputTokens(request.prompt, {

@@ -43,7 +43,11 @@ export function foundationDrafts(view: LedgerView, { policies, prices }: DecideI
   }
   const set = priceSet(prices);
   if (prices.size > 0 && !view.knows(set.digest)) {
-    drafts.push({ type: 'prices', digest: set.digest, rows: set.rows.map(([model, row]) => [model, { ...row }]) });
+    drafts.push({
+      type: 'prices',
+      digest: set.digest,
+      rows: set.rows.map(([model, row]) => [model, { ...row }]),
+    });
   }
   return drafts;
 }

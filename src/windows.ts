@@ -77,7 +77,10 @@ type CalendarKind = 'per_day' | 'per_week' | 'per_month';
 const lastSpans = new Map<string, WindowSpan>();
 
 function calendarSpan(kind: CalendarKind, calendar: Calendar, instant: number): WindowSpan {
-  const key = kind === 'per_week' ? `${kind} ${calendar.timeZone} ${calendar.weekStart}` : `${kind} ${calendar.timeZone}`;
+  const key =
+    kind === 'per_week'
+      ? `${kind} ${calendar.timeZone} ${calendar.weekStart}`
+      : `${kind} ${calendar.timeZone}`;
   const last = lastSpans.get(key);
   if (last !== undefined && last.start <= instant && instant < last.end) return last;
   const today = localDate(calendar.timeZone, instant);

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   divideUp,
@@ -25,12 +25,23 @@ describe('exact conversion', () => {
     expect(nanoUsdFromCents(cents)).toBe(nano);
   });
 
-  it.each([Number.NaN, Infinity, '', ' ', 'abc', '1,000', '1.', '.5', '0x10', '1e-9', '0.00000001', '1e999', '--1'])(
-    'refuses %s',
-    (cents) => {
-      expect(() => nanoUsdFromCents(cents)).toThrow(RangeError);
-    },
-  );
+  it.each([
+    Number.NaN,
+    Infinity,
+    '',
+    ' ',
+    'abc',
+    '1,000',
+    '1.',
+    '.5',
+    '0x10',
+    '1e-9',
+    '0.00000001',
+    '1e999',
+    '--1',
+  ])('refuses %s', (cents) => {
+    expect(() => nanoUsdFromCents(cents)).toThrow(RangeError);
+  });
 
   it('reads a number by its shortest decimal form', () => {
     expect(nanoUsdFromUsd(0.1) + nanoUsdFromUsd(0.2)).toBe(nanoUsdFromUsd(0.3));
@@ -88,6 +99,11 @@ describe('text', () => {
   });
 
   it('divides up', () => {
-    expect([divideUp(0n, 3n), divideUp(1n, 3n), divideUp(3n, 3n), divideUp(4n, 3n)]).toEqual([0n, 1n, 1n, 2n]);
+    expect([divideUp(0n, 3n), divideUp(1n, 3n), divideUp(3n, 3n), divideUp(4n, 3n)]).toEqual([
+      0n,
+      1n,
+      1n,
+      2n,
+    ]);
   });
 });

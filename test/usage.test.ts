@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { knownUsage } from '../src/usage.ts';
 
@@ -7,11 +7,23 @@ const known = { inputTokens: 10, outputTokens: 5 };
 describe('knownUsage', () => {
   it.each([
     [known, known],
-    [{ inputTokens: 0, outputTokens: 5 }, { inputTokens: 0, outputTokens: 5 }],
-    [{ inputTokens: 10, outputTokens: 0 }, { inputTokens: 10, outputTokens: 0 }],
+    [
+      { inputTokens: 0, outputTokens: 5 },
+      { inputTokens: 0, outputTokens: 5 },
+    ],
+    [
+      { inputTokens: 10, outputTokens: 0 },
+      { inputTokens: 10, outputTokens: 0 },
+    ],
     [{ ...known, cacheReadTokens: 0, reasoningTokens: null }, known],
-    [{ ...known, cacheReadTokens: 4, cacheWriteTokens: 6 }, { ...known, cacheReadTokens: 4, cacheWriteTokens: 6 }],
-    [{ ...known, reasoningTokens: 5 }, { ...known, reasoningTokens: 5 }],
+    [
+      { ...known, cacheReadTokens: 4, cacheWriteTokens: 6 },
+      { ...known, cacheReadTokens: 4, cacheWriteTokens: 6 },
+    ],
+    [
+      { ...known, reasoningTokens: 5 },
+      { ...known, reasoningTokens: 5 },
+    ],
   ])('%j', (reported, usage) => {
     expect(knownUsage(reported)).toEqual(usage);
   });
@@ -35,12 +47,20 @@ describe('knownUsage', () => {
 
   it('never throws and never makes usage up', () => {
     const value = fc.oneof(fc.integer(), fc.double(), fc.string(), fc.constant(undefined), fc.constant(null));
-    const fields = { inputTokens: value, outputTokens: value, cacheReadTokens: value, reasoningTokens: value };
+    const fields = {
+      inputTokens: value,
+      outputTokens: value,
+      cacheReadTokens: value,
+      reasoningTokens: value,
+    };
     fc.assert(
       fc.property(fc.record(fields), (reported) => {
         const usage = knownUsage(reported);
         if ('unknown' in usage) return;
-        expect(usage).toMatchObject({ inputTokens: reported.inputTokens, outputTokens: reported.outputTokens });
+        expect(usage).toMatchObject({
+          inputTokens: reported.inputTokens,
+          outputTokens: reported.outputTokens,
+        });
       }),
     );
   });

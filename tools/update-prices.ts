@@ -38,7 +38,7 @@ const PROVIDERS = [
 const VENDOR_PROVIDER: Record<string, string> = { mistralai: 'mistral', 'z-ai': 'zai' };
 
 /** Ids that may stand in the table: nothing that its separators or a template string would trip over. */
-const PLAIN_ID = /^[A-Za-z0-9@][A-Za-z0-9@._:/-]*$/;
+const PLAIN_ID = /^[\w@][\w@.:/-]*$/;
 
 /** Ids that choose among models, so that no one price is theirs. */
 const ROUTER = /^openrouter\/|(^|[/-])(auto|router)($|-)/;
@@ -48,7 +48,7 @@ const ROUTER = /^openrouter\/|(^|[/-])(auto|router)($|-)/;
  * source states them: the text rates alone would be too low.
  */
 const ALWAYS_MORE =
-  /(^|[/-])(image|audio|realtime|transcribe|live|sonic)($|-)|search-preview|deep-research|pro-search|-online$/;
+  /(^|[/-])(image|audio|realtime|transcribe|live|sonic)($|-)|search-preview|deep-research|pro-search|online$/;
 
 /** The source's own shorthand for fine-tuned models, whose real ids carry the owner's name. */
 const FINE_TUNED = /^ft:|\.ft-/;
@@ -56,7 +56,10 @@ const FINE_TUNED = /^ft:|\.ft-/;
 /** The only suffixes that name a price of their own in a list. */
 const LISTED_SUFFIX = /^(free|batch|thinking|extended)$/;
 
-/** What a row can hold, or what is charged only when a call asks for it (server tools, one-hour cache, audio in). */
+/**
+ * What a row can hold, or what is charged only when a call asks for it (server tools, one-hour cache, audio
+ * in).
+ */
 const TEXT_UNITS = new Set(['input_mtok', 'output_mtok', 'cache_read_mtok', 'cache_write_mtok']);
 const OUTPUT_UNITS_HELD = new Set(['output_mtok', 'output_reasoning_mtok']);
 
@@ -107,7 +110,8 @@ function pricesInForce(model: ModelInfo): ModelPrice | { varies: true } {
 function rateAt(price: number | TieredPrices | undefined, above: number): number | undefined {
   if (price === undefined || typeof price === 'number') return price;
   let rate = price.base;
-  for (const tier of [...price.tiers].sort((a, b) => a.start - b.start)) if (tier.start <= above) rate = tier.price;
+  for (const tier of [...price.tiers].sort((a, b) => a.start - b.start))
+    if (tier.start <= above) rate = tier.price;
   return rate;
 }
 
@@ -121,8 +125,8 @@ function tierStarts(prices: ModelPrice): number[] {
 }
 
 /**
- * A write rate below the input rate is what OpenRouter lists for Gemini: the storage for five minutes, which is
- * charged on top of the input rate (https://openrouter.ai/docs/features/prompt-caching).
+ * A write rate below the input rate is what OpenRouter lists for Gemini: the storage for five minutes, which
+ * is charged on top of the input rate (https://openrouter.ai/docs/features/prompt-caching).
  */
 function cacheWriteRate(write: number | undefined, input: number): number | undefined {
   return write !== undefined && write < input ? write + input : write;
@@ -147,14 +151,19 @@ function reasonToLeaveOut(provider: string, id: string, prices: ModelPrice): str
   if (ALWAYS_MORE.test(id)) return 'always charges more than text tokens';
   if (FINE_TUNED.test(id)) return 'shorthand for fine-tuned models';
   if (provider === 'openrouter' && !id.includes('/')) return 'not an OpenRouter id';
-  if (prices.input_mtok === undefined || prices.output_mtok === undefined) return 'no price for text in and out';
+  if (prices.input_mtok === undefined || prices.output_mtok === undefined)
+    return 'no price for text in and out';
   for (const unit of Object.keys(prices)) {
-    if (unit.startsWith('output_') && !OUTPUT_UNITS_HELD.has(unit)) return `output is also charged by ${unit}`;
+    if (unit.startsWith('output_') && !OUTPUT_UNITS_HELD.has(unit))
+      return `output is also charged by ${unit}`;
   }
   return undefined;
 }
 
-/** The names that the source matches by equality and that the rules of `resolve.ts` wouldn't find by themselves. */
+/**
+ * The names that the source matches by equality and that the rules of `resolve.ts` wouldn't find by
+ * themselves.
+ */
 function exactAliases(model: ModelInfo): string[] {
   const clauses = 'or' in model.match ? model.match.or : [model.match];
   const names = clauses.flatMap((clause) => ('equals' in clause ? [clause.equals] : []));
@@ -184,13 +193,15 @@ function readRow(provider: string, model: ModelInfo): Row | { leftOut: string } 
 }
 
 /**
- * Whether a resold row says less than the vendor's own: then it stays out, and a look-up falls to the vendor's.
- * (OpenRouter's rows lack some tiers and fees that OpenRouter passes on.)
+ * Whether a resold row says less than the vendor's own: then it stays out, and a look-up falls to the
+ * vendor's. (OpenRouter's rows lack some tiers and fees that OpenRouter passes on.)
  */
 function saysLess(row: Row, vendors: Row | { leftOut: string }): boolean {
   if ('leftOut' in vendors) return vendors.leftOut.startsWith('output is also');
   if (vendors.request !== '' && row.request === '') return true;
-  return vendors.rates.length > 1 && row.rates.length === 1 && vendors.rates[0]?.input === row.rates[0]?.input;
+  return (
+    vendors.rates.length > 1 && row.rates.length === 1 && vendors.rates[0]?.input === row.rates[0]?.input
+  );
 }
 
 function readProvider(provider: string, others: Map<string, Map<string, Row | { leftOut: string }>>): Row[] {
@@ -223,7 +234,14 @@ function rowText(row: Row): string {
   const [base, ...tiers] = row.rates as [Rates, ...Rates[]];
   const rates = (r: Rates): string[] => [r.input, r.output, r.cacheRead, r.cacheWrite];
   const tierText = tiers.map((tier) => [tier.above, ...rates(tier)].join(',').replace(/,+$/, '')).join('/');
-  const fields = [[row.id, ...row.aliases].join('='), ...rates(base), row.context, tierText, row.reasoning, row.request];
+  const fields = [
+    [row.id, ...row.aliases].join('='),
+    ...rates(base),
+    row.context,
+    tierText,
+    row.reasoning,
+    row.request,
+  ];
   return fields.join(';').replace(/;+$/, '');
 }
 
@@ -248,7 +266,7 @@ function main(): void {
   const text = `/*
  * Generated by tools/update-prices.ts from @pydantic/genai-prices ${version}: don't edit.
  * A row: id[=alias...];input;output;cache read;cache write;context window;tiers;reasoning;request.
- * Rates are USD per million tokens; a tier is above,input,output,cache read,cache write; a request is USD each.
+ * Rates are USD per million tokens, a request is USD; a tier is above,input,output,cache read,cache write.
  *
  * The prices are part of that package, which is published under this licence:
  *

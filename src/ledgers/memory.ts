@@ -42,7 +42,11 @@ export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
       const { drafts, result } = body(state.view(now()));
       if (drafts.length === 0) return { result, receipts: [] };
       const sealing = { signer: by, now: now() };
-      sealPreamble(receipts, state, { ...sealing, ledgerName: options.tenantId ?? 'default', ledgerSigner: signer });
+      sealPreamble(receipts, state, {
+        ...sealing,
+        ledgerName: options.tenantId ?? 'default',
+        ledgerSigner: signer,
+      });
       return { result, receipts: sealInto(receipts, drafts, state, sealing) };
     },
     async *read(from = 0): AsyncIterable<Receipt> {

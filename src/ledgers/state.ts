@@ -1,12 +1,7 @@
 /** The balances that follow from a log: a reducer over receipts, the same for every ledger and for replay. */
 import { capAccounts, distinctAccounts, type AccountSelector, type CapAccount } from '../accounts.ts';
 import { policyFromRecord, type Policy, type PolicyRecord } from '../policy.ts';
-import type {
-  AdjustmentPayload,
-  DecisionPayload,
-  Receipt,
-  SettlementPayload,
-} from '../receipts/payloads.ts';
+import type { AdjustmentPayload, DecisionPayload, Receipt, SettlementPayload } from '../receipts/payloads.ts';
 import { headAfter, type Head } from '../receipts/seal.ts';
 import { ROLLING, TASK_IDLE_DAYS, type WindowKind, type WindowSpan } from '../windows.ts';
 import type { Amounts, Hold, LedgerView } from './ledger.ts';
@@ -20,6 +15,10 @@ export interface Bucket extends Amounts {
 }
 
 const DAY = 86_400_000;
+/** What restarts and deployments leave behind is bounded: the least used leave, and are recorded anew if needed. */
+const POLICIES_KEPT = 64;
+const PRICES_KEPT = 256;
+const KEYS_KEPT = 64;
 /** How often closed windows are looked for. */
 const PRUNE_EVERY = 256;
 
@@ -71,7 +70,8 @@ export function accountsOfCall(
 export class LedgerState {
   head: Head;
   readonly policies: Map<string, Policy> = new Map();
-  readonly prices: Set<string> = new Set();
+  /** Digests of recorded price rows. */
+  readonly prices: Map<string, true> = new Map();
   /** Admitted keys by `kid`: the public key as base64url. */
   readonly keys: Map<string, string> = new Map();
   readonly holds: Map<string, Hold> = new Map();
@@ -97,7 +97,7 @@ export class LedgerState {
         this.policies.set(payload.digest, policyFromRecord(payload.policy as unknown as PolicyRecord));
         break;
       case 'prices':
-        this.prices.add(payload.digest);
+        this.prices.set(payload.digest, true);
         break;
       case 'decision':
         this.#hold(payload);
@@ -109,6 +109,7 @@ export class LedgerState {
         this.#adjust(payload);
         break;
     }
+    touch(this.keys, payload.issuer_id);
     this.#sincePrune += 1;
     if (this.#sincePrune >= PRUNE_EVERY) this.#prune();
   }
@@ -176,6 +177,8 @@ export class LedgerState {
   }
 
   #hold(payload: DecisionPayload): void {
+    for (const digest of payload.policies) touch(this.policies, digest);
+    if (payload.prices !== undefined) touch(this.prices, payload.prices);
     if (payload.decision === 'block') return;
     const policies = payload.policies.flatMap((digest) => this.policies.get(digest) ?? []);
     const caps = capAccounts(policies, payload.scope);
@@ -231,5 +234,23 @@ export class LedgerState {
       }
       if (buckets.size === 0) this.accounts.delete(key);
     }
+    dropLeastUsed(this.policies, POLICIES_KEPT);
+    dropLeastUsed(this.prices, PRICES_KEPT);
+    dropLeastUsed(this.keys, KEYS_KEPT);
+  }
+}
+
+/** Moves `key` to the end of the map, which is ordered by last use. */
+function touch<T>(map: Map<string, T>, key: string): void {
+  const value = map.get(key);
+  if (value === undefined) return;
+  map.delete(key);
+  map.set(key, value);
+}
+
+function dropLeastUsed(map: Map<string, unknown>, kept: number): void {
+  for (const key of map.keys()) {
+    if (map.size <= kept) return;
+    map.delete(key);
   }
 }

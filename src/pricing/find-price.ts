@@ -66,9 +66,10 @@ function lookUp(model: string, provider: string | undefined): FoundPrice {
 }
 
 /**
- * The price of this model, from the first of: `setCostOverride` for exactly this id, then the embedded catalogue
- * by the rules of `resolveModelId`. A model that isn't found, or isn't found for certain, is unknown; no price is
- * ever taken from a model with a similar name. Answers are remembered until an override changes. Never throws.
+ * The price of this model, from the first of: `setCostOverride` for exactly this id, then the embedded
+ * catalogue by the rules of `resolveModelId`. A model that isn't found, or isn't found for certain, is
+ * unknown; no price is ever taken from a model with a similar name. Answers are remembered until an override
+ * changes. Never throws.
  *
  * `provider` is who gets the call, if the caller knows: a catalogue name, or what a framework calls it.
  */

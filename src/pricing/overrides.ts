@@ -18,7 +18,9 @@ export interface CostOverride {
   maxOutputTokens?: number;
 }
 
-/** Shared by every copy of the package in the process; `revision` tells the copies to drop what they cached. */
+/**
+ * Shared by every copy of the package in the process; `revision` tells the copies to drop what they cached.
+ */
 interface OverrideStore {
   revision: number;
   rows: Map<string, PriceRow>;
@@ -36,7 +38,9 @@ const RATES = {
 
 const COUNTS = ['contextLength', 'maxOutputTokens'] as const;
 
-/** Cents per thousand tokens are tenths of dollars per million; a rate has at most nine places of a dollar. */
+/**
+ * Cents per thousand tokens are tenths of dollars per million; a rate has at most nine places of a dollar.
+ */
 const PLACES_OF_CENTS_PER_KTOK = 10;
 
 function store(): OverrideStore {
@@ -49,7 +53,8 @@ function shown(value: unknown): string {
 }
 
 function rateText(model: string, field: string, value: unknown): string {
-  const expected = 'expected US cents per 1000 tokens, a number of at least 0, e.g. 0.1 for $1.00 per million';
+  const expected =
+    'expected US cents per 1000 tokens, a number of at least 0, e.g. 0.1 for $1.00 per million';
   const message = `cost override of ${JSON.stringify(model)}: ${field} is ${shown(value)}, ${expected}`;
   if (typeof value !== 'number' && typeof value !== 'string') throw new TypeError(message);
   let rate: bigint;
@@ -65,7 +70,8 @@ function rateText(model: string, field: string, value: unknown): string {
 function tokenCount(model: string, field: string, value: unknown): number {
   const message = `cost override of ${JSON.stringify(model)}: ${field} is ${shown(value)}, expected tokens`;
   if (typeof value !== 'number') throw new TypeError(`${message}, a number such as 128000`);
-  if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`${message}, a whole number of at least 1`);
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new RangeError(`${message}, a whole number of at least 1`);
   return value;
 }
 
@@ -74,9 +80,14 @@ function rowFrom(model: string, override: CostOverride): PriceRow {
   for (const field of Object.keys(override)) {
     if (Object.hasOwn(RATES, field) || (COUNTS as readonly string[]).includes(field)) continue;
     const known = [...Object.keys(RATES), ...COUNTS].join(', ');
-    throw new TypeError(`cost override of ${JSON.stringify(model)}: unknown field ${field}, expected ${known}`);
+    throw new TypeError(
+      `cost override of ${JSON.stringify(model)}: unknown field ${field}, expected ${known}`,
+    );
   }
-  for (const [field, rate] of Object.entries(RATES) as [keyof typeof RATES, (typeof RATES)[keyof typeof RATES]][]) {
+  for (const [field, rate] of Object.entries(RATES) as [
+    keyof typeof RATES,
+    (typeof RATES)[keyof typeof RATES],
+  ][]) {
     const isOptional = rate !== 'input' && rate !== 'output';
     if (isOptional && override[field] === undefined) continue;
     row[rate] = rateText(model, field, override[field]);
@@ -88,21 +99,25 @@ function rowFrom(model: string, override: CostOverride): PriceRow {
 }
 
 /**
- * Sets the price of exactly this model id, spelled as the calls spell it, for the whole process; `undefined` or
- * `null` takes it away again. Zero is a price: it makes the model free.
+ * Sets the price of exactly this model id, spelled as the calls spell it, for the whole process; `undefined`
+ * or `null` takes it away again. Zero is a price: it makes the model free.
  *
  * Throws `TypeError` for a field that is unknown or of the wrong type, `RangeError` for one out of range; the
  * message names the field, what was found and what is expected. Nothing changes then.
  */
 export function setCostOverride(model: string, override: CostOverride | null | undefined): void {
   if (typeof model !== 'string' || model === '') {
-    throw new TypeError(`cost override: model is ${shown(model)}, expected a model id such as "openai/gpt-5"`);
+    throw new TypeError(
+      `cost override: model is ${shown(model)}, expected a model id such as "openai/gpt-5"`,
+    );
   }
   const overrides = store();
   if (override === undefined || override === null) {
     overrides.rows.delete(model);
   } else if (typeof override !== 'object') {
-    throw new TypeError(`cost override of ${JSON.stringify(model)}: found ${shown(override)}, expected an object`);
+    throw new TypeError(
+      `cost override of ${JSON.stringify(model)}: found ${shown(override)}, expected an object`,
+    );
   } else {
     overrides.rows.set(model, rowFrom(model, override));
   }

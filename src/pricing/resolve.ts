@@ -7,25 +7,25 @@ export interface ModelKey {
 }
 
 /**
- * Where to look, in this order: the first step that finds a row decides. The keys of one step are equally good,
- * so that different prices within a step make the id ambiguous. Or why the id can't have a fixed price.
+ * Where to look, in this order: the first step that finds a row decides. The keys of one step are equally
+ * good, so that different prices within a step make the id ambiguous. Or why the id can't have a fixed price.
  */
 export type ResolvedModelId = { steps: readonly (readonly ModelKey[])[] } | { refused: string };
 
 /** What frameworks call a provider, where that isn't the catalogue's name for it. */
-const PROVIDER_ALIASES: Readonly<Record<string, string>> = {
-  'amazon-bedrock': 'aws',
-  bedrock: 'aws',
-  'azure-openai': 'azure',
-  gemini: 'google',
-  'google-vertex': 'google',
-  vertex: 'google',
-  mistralai: 'mistral',
-  moonshot: 'moonshotai',
-  togetherai: 'together',
-  xai: 'x-ai',
-  'z-ai': 'zai',
-};
+const PROVIDER_ALIASES: ReadonlyMap<string, string> = new Map([
+  ['amazon-bedrock', 'aws'],
+  ['bedrock', 'aws'],
+  ['azure-openai', 'azure'],
+  ['gemini', 'google'],
+  ['google-vertex', 'google'],
+  ['vertex', 'google'],
+  ['mistralai', 'mistral'],
+  ['moonshot', 'moonshotai'],
+  ['togetherai', 'together'],
+  ['xai', 'x-ai'],
+  ['z-ai', 'zai'],
+]);
 
 /** Providers whose rows price their own models. A bare id without a provider is looked up at all of these. */
 const VENDORS: readonly string[] = [
@@ -44,26 +44,29 @@ const VENDORS: readonly string[] = [
 ];
 
 /** Providers that host the models of others under ids of their own, slashes included: exact ids only. */
-const HOSTS: readonly string[] = ['groq', 'together', 'fireworks', 'cerebras'];
+const HOSTS: ReadonlySet<string> = new Set(['groq', 'together', 'fireworks', 'cerebras']);
 
-/** Whose rows price a model that a provider resells at the vendor's price (as the source of the catalogue says). */
-const RESOLD_FROM: Readonly<Record<string, readonly string[]>> = {
-  azure: ['openai', 'anthropic', 'deepseek', 'x-ai', 'moonshotai'],
-  google: ['anthropic'],
-};
+/**
+ * Whose rows price a model that a provider resells at the vendor's price (as the source of the catalogue
+ * says).
+ */
+const RESOLD_FROM: ReadonlyMap<string, readonly string[]> = new Map([
+  ['azure', ['openai', 'anthropic', 'deepseek', 'x-ai', 'moonshotai']],
+  ['google', ['anthropic']],
+]);
 
 /** Longer than any model id; keeps hostile input from costing anything. */
 export const MAX_MODEL_ID_LENGTH = 200;
 
-const UNLISTED = /[^A-Za-z0-9._:/@~-]/;
+const UNLISTED = /[^\w.:/@~-]/;
 const DATE_SUFFIX = /[-@]20\d\d(-?)(0[1-9]|1[0-2])\1(0[1-9]|[12]\d|3[01])$/;
 /** Suffixes with a list price of their own: only an exact row has it. */
-const LISTED_SUFFIXES: readonly string[] = ['free', 'batch', 'thinking', 'extended'];
+const LISTED_SUFFIXES: ReadonlySet<string> = new Set(['free', 'batch', 'thinking', 'extended']);
 
 /** `openai.responses` is OpenAI, `xai.chat` is x-ai: the part before the dot, by the catalogue's name. */
 function providerName(provider: string): string {
   const name = (provider.split('.')[0] as string).toLowerCase();
-  return Object.hasOwn(PROVIDER_ALIASES, name) ? (PROVIDER_ALIASES[name] as string) : name;
+  return PROVIDER_ALIASES.get(name) ?? name;
 }
 
 /** `claude-opus-4-7` and `claude-opus-4.7` are one model: Anthropic writes the dash, OpenRouter the dot. */
@@ -85,8 +88,8 @@ function keysAt(provider: string, ids: readonly string[]): ModelKey[][] {
 }
 
 /**
- * Bedrock: `us.`, `eu.`, … and bare ids are the regional row (dearer than `global.`), an inference profile's ARN
- * ends in its id, and `-v1:0` and the date may be missing on either side.
+ * Bedrock: `us.`, `eu.`, … and bare ids are the regional row (dearer than `global.`), an inference profile's
+ * ARN ends in its id, and `-v1:0` and the date may be missing on either side.
  */
 function bedrockSteps(id: string): ModelKey[][] {
   const profile = /^arn:aws:bedrock:[a-z0-9-]*:\d*:(?:inference-profile|foundation-model)\/([^/]+)$/.exec(id);
@@ -102,14 +105,22 @@ function bedrockSteps(id: string): ModelKey[][] {
   return keysAt('aws', [...new Set(steps)]);
 }
 
-/** `vendor/model`: OpenRouter's rows, then the vendor's own; the dated id everywhere before the undated one. */
+/**
+ * `vendor/model`: OpenRouter's rows, then the vendor's own; the dated id everywhere before the undated one.
+ */
 function vendorSlashModel(id: string, throughOpenRouter: boolean): ModelKey[][] {
   const slash = id.indexOf('/');
   const vendor = providerName(id.slice(0, slash));
   const steps: ModelKey[][] = [];
   for (const written of forms(id)) {
     if (throughOpenRouter) steps.push(...keysAt('openrouter', written));
-    if (VENDORS.includes(vendor)) steps.push(...keysAt(vendor, written.map((form) => form.slice(slash + 1))));
+    if (VENDORS.includes(vendor))
+      steps.push(
+        ...keysAt(
+          vendor,
+          written.map((form) => form.slice(slash + 1)),
+        ),
+      );
   }
   return steps;
 }
@@ -117,15 +128,17 @@ function vendorSlashModel(id: string, throughOpenRouter: boolean): ModelKey[][] 
 function stepsFor(id: string, provider: string | undefined): ModelKey[][] {
   if (provider === 'aws') return bedrockSteps(id);
   if (provider === undefined && /^(arn:aws:|[a-z]+\.)/.test(id)) return bedrockSteps(id);
-  if (provider !== undefined && HOSTS.includes(provider)) return keysAt(provider, [id]);
+  if (provider !== undefined && HOSTS.has(provider)) return keysAt(provider, [id]);
   if (id.includes('/')) {
     const exact = provider === undefined || provider === 'gateway' ? [] : keysAt(provider, [id]);
     return [...exact, ...vendorSlashModel(id, provider !== 'gateway')];
   }
   if (provider === undefined) {
-    return forms(id).map((ids) => VENDORS.flatMap((vendor) => ids.map((form) => ({ provider: vendor, id: form }))));
+    return forms(id).map((ids) =>
+      VENDORS.flatMap((vendor) => ids.map((form) => ({ provider: vendor, id: form }))),
+    );
   }
-  const sellers = [provider, ...(RESOLD_FROM[provider] ?? [])];
+  const sellers = [provider, ...(RESOLD_FROM.get(provider) ?? [])];
   return forms(id).flatMap((ids) => sellers.flatMap((seller) => keysAt(seller, ids)));
 }
 
@@ -137,21 +150,24 @@ function refusal(id: string, suffix: string | undefined): string | undefined {
   if (odd !== undefined) return `contains ${JSON.stringify(odd)}, which no model id does`;
   if (id.startsWith('~')) return 'stands for whichever model is the latest, so it has no fixed price';
   if (id.startsWith('openrouter/')) return 'lets OpenRouter choose the model, so it has no fixed price';
-  if (suffix === undefined || suffix === 'floor' || LISTED_SUFFIXES.includes(suffix)) return undefined;
-  return /^\d+$/.test(suffix) ? undefined : `has the suffix :${suffix}, which may cost more than the list price`;
+  if (suffix === undefined || suffix === 'floor' || LISTED_SUFFIXES.has(suffix)) return undefined;
+  return /^\d+$/.test(suffix)
+    ? undefined
+    : `has the suffix :${suffix}, which may cost more than the list price`;
 }
 
 /**
- * The one place that knows about id aliases. Returns the finite list of exact catalogue keys to try, or a reason
- * to refuse. Nothing is matched by prefix or by likeness, and nothing is folded: an id in other letters or
- * another case than the list's is another id.
+ * The one place that knows about id aliases. Returns the finite list of exact catalogue keys to try, or a
+ * reason to refuse. Nothing is matched by prefix or by likeness, and nothing is folded: an id in other
+ * letters or another case than the list's is another id.
  *
  * - The exact id comes first, everywhere. `models/` (Gemini's resource name) is dropped.
- * - `vendor/model` is OpenRouter's spelling, whichever client carries it: OpenRouter's rows, then the vendor's.
- * - `claude-x-4-7` is `claude-x-4.7`; a date suffix (`-20250929`, `-2025-09-29`, `@20250929`) is dropped after
- *   the dated id has been looked for.
- * - `:floor` never costs more than the base row. `:free`, `:batch`, `:thinking`, `:extended` need a row of their
- *   own. `:nitro`, `:exacto`, `:online` and any other suffix are refused, since they may cost more.
+ * - `vendor/model` is OpenRouter's spelling, whichever client carries it: OpenRouter's rows, then the
+ *   vendor's.
+ * - `claude-x-4-7` is `claude-x-4.7`; a date suffix (`-20250929`, `-2025-09-29`, `@20250929`) is dropped
+ *   after the dated id has been looked for.
+ * - `:floor` never costs more than the base row. `:free`, `:batch`, `:thinking`, `:extended` need a row of
+ *   their own. `:nitro`, `:exacto`, `:online` and any other suffix are refused, since they may cost more.
  * - Ids that choose among models (`openrouter/auto`, `~vendor/latest`) are refused.
  * - A bare id without a provider is looked up at every vendor; hosts of other people's models must be named.
  *
@@ -164,7 +180,7 @@ export function resolveModelId(id: string, provider?: string): ResolvedModelId {
   const reason = refusal(id, suffix);
   if (reason !== undefined) return { refused: reason };
   const seller = provider === undefined ? undefined : providerName(provider);
-  if (suffix !== undefined && LISTED_SUFFIXES.includes(suffix)) {
+  if (suffix !== undefined && LISTED_SUFFIXES.has(suffix)) {
     const slash = id.indexOf('/');
     const sellers = seller !== undefined ? [seller] : slash > 0 ? [] : VENDORS;
     const exact = sellers.map((name) => ({ provider: name, id }));

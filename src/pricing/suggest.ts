@@ -6,7 +6,10 @@ import { MAX_MODEL_ID_LENGTH } from './resolve.ts';
 const MAX_EDITS = 4;
 const MAX_SUGGESTIONS = 3;
 
-/** Number of single-character edits between two short strings, or `limit + 1` when there are more than `limit`. */
+/**
+ * Number of single-character edits between two short strings, or `limit + 1` when there are more than
+ * `limit`.
+ */
 function editDistance(a: string, b: string, limit: number): number {
   if (Math.abs(a.length - b.length) > limit) return limit + 1;
   let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
@@ -31,14 +34,16 @@ function simplified(id: string): string {
   return name.replace(/:[a-z]+$/, '').replace(/[\s._-]+/g, '-');
 }
 
-/** Edits between two simplified ids; one that only lacks an ending (`-preview`) is as good as one edit away. */
+/**
+ * Edits between two simplified ids; one that only lacks an ending (`-preview`) is as good as one edit away.
+ */
 function distance(wanted: string, candidate: string, limit: number): number {
   return candidate.startsWith(`${wanted}-`) ? 1 : editDistance(wanted, candidate, limit);
 }
 
 /**
- * Up to three ids of the catalogue that look most like this one, the likest first. Ids of `provider` only, where
- * the catalogue has that provider; ids written `vendor/model` are answered in that form.
+ * Up to three ids of the catalogue that look most like this one, the likest first. Ids of `provider` only,
+ * where the catalogue has that provider; ids written `vendor/model` are answered in that form.
  */
 export function suggestModels(id: string, provider?: string): string[] {
   if (id === '' || id.length > MAX_MODEL_ID_LENGTH) return [];
@@ -46,12 +51,14 @@ export function suggestModels(id: string, provider?: string): string[] {
   const limit = Math.min(MAX_EDITS, Math.floor(wanted.length / 3));
   const all = catalogueIds();
   const vendor = id.includes('/') ? id.slice(0, id.indexOf('/')) : '';
-  const chosen = provider !== undefined && provider !== 'openrouter' && all.has(provider) ? [provider] : all.keys();
+  const chosen =
+    provider !== undefined && provider !== 'openrouter' && all.has(provider) ? [provider] : all.keys();
   const found = new Map<string, number>();
   for (const name of chosen) {
     for (const listed of all.get(name) ?? []) {
       const candidate = vendor !== '' && name === vendor ? `${vendor}/${listed}` : listed;
-      if (candidate === id || (provider === undefined && id.includes('/') !== candidate.includes('/'))) continue;
+      if (candidate === id || (provider === undefined && id.includes('/') !== candidate.includes('/')))
+        continue;
       const edits = distance(wanted, simplified(candidate), limit);
       if (edits <= limit) found.set(candidate, Math.min(edits, found.get(candidate) ?? edits));
     }

@@ -46,7 +46,8 @@ function canonicalObject(value: Record<string, unknown>): string {
   for (const name of names) {
     const member = value[name];
     if (member === undefined) continue;
-    if (!ASCII_NAME.test(name)) throw new TypeError(`a receipt may not hold the member ${JSON.stringify(name)}`);
+    if (!ASCII_NAME.test(name))
+      throw new TypeError(`a receipt may not hold the member ${JSON.stringify(name)}`);
     text += `${text === '{' ? '' : ','}${JSON.stringify(name)}:${canonicalJson(member)}`;
   }
   return `${text}}`;

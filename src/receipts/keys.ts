@@ -78,21 +78,43 @@ export function signerFromKeys(keys: SigningKeys): Signer {
     const bytes = keys[field] as unknown;
     if (!(bytes instanceof Uint8Array) || bytes.length !== 32) {
       const found = bytes instanceof Uint8Array ? `${bytes.length} bytes` : typeof bytes;
-      throw new AgentGuardError('invalid_config', `signingKeys.${field}: expected 32 raw bytes, got ${found}`);
+      throw new AgentGuardError(
+        'invalid_config',
+        `signingKeys.${field}: expected 32 raw bytes, got ${found}`,
+      );
     }
   }
   const signer = signerFromSeed(keys.privateKey);
   if (base64url(signer.publicKey) !== base64url(keys.publicKey)) {
-    throw new AgentGuardError('invalid_config', 'signingKeys.publicKey does not belong to signingKeys.privateKey');
+    throw new AgentGuardError(
+      'invalid_config',
+      'signingKeys.publicKey does not belong to signingKeys.privateKey',
+    );
   }
   return signer;
 }
 
 /**
  * Lets a public key in, or says why not: it must be 32 bytes, canonical, not of small order and free of torsion,
- * or some verifiers would accept signatures that others refuse. Takes about 5 ms; call it once for each key.
+ * or some verifiers would accept signatures that others refuse. Takes about 5 ms the first time.
  */
-export function admitPublicKey(publicKey: Uint8Array): { key: VerifyingKey } | { refused: string } {
+export function admitPublicKey(publicKey: Uint8Array): AdmittedKey {
+  const text = base64url(publicKey);
+  let admitted = checkedKeys.get(text);
+  if (admitted === undefined) {
+    admitted = checkPublicKey(publicKey);
+    if (checkedKeys.size >= CHECKED_KEYS_KEPT) checkedKeys.clear();
+    checkedKeys.set(text, admitted);
+  }
+  return admitted;
+}
+
+type AdmittedKey = { key: VerifyingKey } | { refused: string };
+
+const CHECKED_KEYS_KEPT = 256;
+const checkedKeys = new Map<string, AdmittedKey>();
+
+function checkPublicKey(publicKey: Uint8Array): AdmittedKey {
   if (publicKey.length !== 32) return { refused: 'the public key is not 32 bytes' };
   try {
     const point = ed25519.Point.fromBytes(publicKey, false);

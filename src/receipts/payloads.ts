@@ -69,8 +69,20 @@ const common = {
 
 /** What each type holds beside the common members. */
 export const PAYLOADS = {
-  genesis: v.strictObject({ ...common, type: v.literal('genesis'), ledger: text, public_key: v.string(), sdk: text }),
-  key: v.strictObject({ ...common, type: v.literal('key'), kid, proof: hexSignature, public_key: v.string() }),
+  genesis: v.strictObject({
+    ...common,
+    type: v.literal('genesis'),
+    ledger: text,
+    public_key: v.string(),
+    sdk: text,
+  }),
+  key: v.strictObject({
+    ...common,
+    type: v.literal('key'),
+    kid,
+    proof: hexSignature,
+    public_key: v.string(),
+  }),
   policy: v.strictObject({
     ...common,
     type: v.literal('policy'),

@@ -54,7 +54,10 @@ export function seal(draft: Draft, head: Head, { signer, now, durableSeq }: Seal
   const line = `{"payload":${body},"signature":{"alg":"EdDSA","kid":"${signer.kid}","sig":"${hex(signer.sign(body))}"}}`;
   // Counted in UTF-16 units, three bytes at most for each.
   if (line.length * 3 > MAX_LINE_BYTES) {
-    throw new AgentGuardError('invalid_config', `a ${payload.type} receipt would be ${line.length} characters long`);
+    throw new AgentGuardError(
+      'invalid_config',
+      `a ${payload.type} receipt would be ${line.length} characters long`,
+    );
   }
   return { line, payload, hash: sha256Text(line) };
 }

@@ -3,7 +3,7 @@ import { canonicalJson, strictUtf8 } from './canonical-json.ts';
 import { admitPublicKey, fromBase64url, sha256Text, digestOf, thumbprint, verifySignature } from './keys.ts';
 import { checkPayload, MAX_LINE_BYTES, type KeyPayload, type Payload, type Receipt } from './payloads.ts';
 import { headAfter, keyProofText, type Head } from './seal.ts';
-import type { VerifyingKey } from '#platform';
+import { verifyingKey, type VerifyingKey } from '#platform';
 
 /** What is known before the first line is read. Trust never comes from the log itself. */
 export interface Trust {
@@ -26,8 +26,8 @@ export interface VerifierStart {
   head: Head;
   /** 1-based number of the head's line. */
   line: number;
-  /** Public keys that the log had admitted by then. */
-  admitted: readonly Uint8Array[];
+  /** Public keys that the log had admitted by then, as base64url by `kid`. They are not checked again. */
+  admitted: ReadonlyMap<string, string>;
 }
 
 interface Signature {
@@ -87,10 +87,12 @@ export class LogVerifier {
   #line: number;
   readonly #keys = new Map<string, VerifyingKey>();
   readonly #trusted: ReadonlySet<string>;
+  readonly #admittedBefore: ReadonlyMap<string, string>;
   readonly #expectedLog: string | undefined;
 
   constructor(trust: Trust, start?: VerifierStart) {
-    for (const key of [...trust.keys, ...(start?.admitted ?? [])]) this.#admit(key);
+    for (const key of trust.keys) this.#admit(key);
+    this.#admittedBefore = start?.admitted ?? new Map();
     this.#trusted = new Set(trust.keys.map(thumbprint));
     this.#expectedLog = trust.log;
     this.#head = start?.head;
@@ -122,6 +124,12 @@ export class LogVerifier {
     return { verdict: 'invalid', line: this.#line, cause };
   }
 
+  #key(kid: string): VerifyingKey | undefined {
+    const before = this.#keys.has(kid) ? undefined : this.#admittedBefore.get(kid);
+    if (before !== undefined) this.#keys.set(kid, verifyingKey(fromBase64url(before, 32)));
+    return this.#keys.get(kid);
+  }
+
   #admit(publicKey: Uint8Array): string | undefined {
     const admitted = admitPublicKey(publicKey);
     if ('refused' in admitted) return admitted.refused;
@@ -133,25 +141,30 @@ export class LogVerifier {
   #misplaced(payload: Payload): string | undefined {
     const head = this.#head;
     if (head === undefined) {
-      if (payload.seq !== 0 || payload.type !== 'genesis') return 'the log does not begin with its genesis receipt';
+      if (payload.seq !== 0 || payload.type !== 'genesis')
+        return 'the log does not begin with its genesis receipt';
       if (payload.previousReceiptHash !== undefined) return 'the first receipt points to an earlier one';
       const expected = this.#expectedLog;
-      if (expected !== undefined && payload.log !== expected) return `this is log ${payload.log}, not ${expected}`;
+      if (expected !== undefined && payload.log !== expected)
+        return `this is log ${payload.log}, not ${expected}`;
       return undefined;
     }
     if (payload.type === 'genesis') return 'a second genesis receipt';
     if (payload.log !== head.log) return `the receipt belongs to log ${payload.log}`;
     if (payload.seq !== head.seq + 1) return `seq is ${payload.seq}, expected ${head.seq + 1}`;
-    if (payload.previousReceiptHash !== head.hash) return 'previousReceiptHash is not the hash of the line before';
-    if (payload.type !== 'clock' && Date.parse(payload.issued_at) < head.time) return 'issued_at goes backwards';
-    if (payload.durable_seq !== undefined && payload.durable_seq > head.seq) return 'durable_seq is ahead of the log';
+    if (payload.previousReceiptHash !== head.hash)
+      return 'previousReceiptHash is not the hash of the line before';
+    if (payload.type !== 'clock' && Date.parse(payload.issued_at) < head.time)
+      return 'issued_at goes backwards';
+    if (payload.durable_seq !== undefined && payload.durable_seq > head.seq)
+      return 'durable_seq is ahead of the log';
     return undefined;
   }
 
   /** Checks key and signature. */
   #unproved({ payload, signature, text }: ParsedLine, bytes: Uint8Array): LineProblem | undefined {
     if (signature.kid !== payload.issuer_id) return this.#invalid('signature.kid is not issuer_id');
-    const key = this.#keys.get(signature.kid);
+    const key = this.#key(signature.kid);
     if (key === undefined) {
       const cause = `signed by the unknown key ${signature.kid}`;
       return { verdict: 'undecidable', line: this.#line, cause };
@@ -159,14 +172,18 @@ export class LogVerifier {
     // The envelope has one canonical form, so the signed bytes are a slice of the line.
     const tail = text.length - text.lastIndexOf(SIGNATURE_TAIL);
     const signed = bytes.subarray('{"payload":'.length, bytes.length - tail);
-    return verifySignature(key, signed, signature.sig) ? undefined : this.#invalid('the signature does not fit the payload');
+    return verifySignature(key, signed, signature.sig)
+      ? undefined
+      : this.#invalid('the signature does not fit the payload');
   }
 
   /** Checks what a type promises about its own content, and admits keys. */
   #wrongContent(payload: Payload): string | undefined {
     switch (payload.type) {
       case 'genesis':
-        return thumbprintOf(payload.public_key) === payload.issuer_id ? undefined : 'public_key is not the issuer’s';
+        return thumbprintOf(payload.public_key) === payload.issuer_id
+          ? undefined
+          : 'public_key is not the issuer’s';
       case 'policy':
         return digestOf(payload.policy) === payload.digest ? undefined : 'digest is not that of the policy';
       case 'prices':
@@ -242,7 +259,8 @@ export async function verifyLog(
     rest = rest.subarray(start);
     if (rest.length > MAX_LINE_BYTES) break;
   }
-  if (rest.length > 0) return verdict({ verdict: 'invalid', line: receipts + 1, cause: 'the line has no end' });
+  if (rest.length > 0)
+    return verdict({ verdict: 'invalid', line: receipts + 1, cause: 'the line has no end' });
   if (receipts === 0) return verdict({ verdict: 'undecidable', line: 1, cause: 'the log is empty' });
   return verdict();
 }

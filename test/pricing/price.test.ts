@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { catalogueIds, catalogueRow } from '../../src/pricing/catalogue.ts';
 import {
@@ -19,7 +19,9 @@ function fraction(text: string): { over: bigint; under: bigint } {
   return { over, under: 10n ** BigInt(places.length) };
 }
 
-/** Sum of tokens x rate / 1 000 000 in exact fractions of a dollar, to nano-dollars, rounded up at the end. */
+/**
+ * Sum of tokens x rate / 1 000 000 in exact fractions of a dollar, to nano-dollars, rounded up at the end.
+ */
 function recomputed(row: PriceRow, usage: TokenUsage): bigint {
   let rates: TokenRates = row;
   for (const tier of row.tiers ?? []) if (usage.inputTokens > tier.above) rates = tier;
@@ -75,7 +77,9 @@ describe('every row of the catalogue', () => {
     const price = compilePrice(row);
     for (const usage of USAGES) {
       expect(costOf(price, usage)).toBe(recomputed(row, usage));
-      expect(worstCaseCost(price, usage.inputTokens, usage.outputTokens)).toBeGreaterThanOrEqual(costOf(price, usage));
+      expect(worstCaseCost(price, usage.inputTokens, usage.outputTokens)).toBeGreaterThanOrEqual(
+        costOf(price, usage),
+      );
     }
   });
 

@@ -1,0 +1,36 @@
+/** Spend control for LLM calls, inside your process. */
+export { createSpendGuard, isSpendGuard, type SpendCharge, type SpendGuard } from './guard.ts';
+export type { SpendGuardOptions } from './options.ts';
+export type { CapBalance } from './balances.ts';
+export type { SpendRequest } from './prepare.ts';
+export type { GuardedCall, Settlement } from './guarded-call.ts';
+export type { CallOutcome, SettledCost } from './settlement.ts';
+export type { SpendEvent, WarningCode } from './events.ts';
+export {
+  decide,
+  type AllowReason,
+  type CapState,
+  type DecideInput,
+  type Decision,
+  type Route,
+} from './decide.ts';
+export { definePolicy, parsePolicy, type Policy, type SpendCap, type SpendPolicy } from './policy.ts';
+export { withSpendScope, type ScopeField, type SpendScope } from './scope.ts';
+export { setCostOverride, clearCostOverrides, type CostOverride } from './pricing/overrides.ts';
+export type { TokenUsage, ReportedUsage } from './usage.ts';
+export type { PromptShape, PromptImage, PromptFile, EstimateMode } from './estimate.ts';
+export { formatUsd, type NanoUsd } from './money.ts';
+export type { WindowKind, Weekday } from './windows.ts';
+export { memoryLedger, type MemoryLedgerOptions } from './ledgers/memory.ts';
+export type { Ledger } from './ledgers/ledger.ts';
+export type { SigningKeys, Signer } from './receipts/keys.ts';
+export {
+  AgentGuardBlockedError,
+  AgentGuardError,
+  BLOCK_REASONS,
+  blockedError,
+  isBlocked,
+  type BlockReason,
+  type CapInfo,
+  type SpendErrorCode,
+} from './errors.ts';

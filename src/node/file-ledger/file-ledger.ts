@@ -1,0 +1,376 @@
+/** The embedded default: a log file shared by the processes of one machine. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import type { AccountSelector } from '../../accounts.ts';
+import { AgentGuardError } from '../../errors.ts';
+import type { Balance, Committed, LedgerView, Transaction } from '../../ledgers/ledger.ts';
+import { sealInto, sealPreamble } from '../../ledgers/sealing.ts';
+import type { LedgerState } from '../../ledgers/state.ts';
+import { snapshotText } from '../../ledgers/snapshot.ts';
+import type { Signer } from '../../receipts/keys.ts';
+import type { Draft, Receipt } from '../../receipts/payloads.ts';
+import type { LineProblem } from '../../receipts/verify.ts';
+import type { WindowSpan } from '../../windows.ts';
+import { LOG_FILE } from '../home.ts';
+import { installationKey, syncDirectory } from '../installation-key.ts';
+import { ProcessLock } from './lock.ts';
+import { derivedFolder, LogFile, type LogIo } from './log-file.ts';
+import { damaged, isCrashDamage, linkedReceipt, openLog, wholeLines } from './open-log.ts';
+import { forgetOldSnapshots, writeSnapshot } from './snapshots.ts';
+
+export interface FileLedgerSettings {
+  directory: string;
+  keyFile: string;
+  tenantId: string;
+  now: () => number;
+  io: LogIo;
+  lockTimeoutMs: number;
+}
+
+/** A transact that waits for its turn. */
+interface Job {
+  body: (view: LedgerView) => Transaction<unknown>;
+  signer: Signer | undefined;
+  durable: boolean;
+  since: number;
+  finish: (committed: Committed<unknown>) => void;
+  fail: (error: unknown) => void;
+}
+
+/** A job whose receipts are written, but maybe not on the disk yet. */
+interface Written {
+  job: Job;
+  committed: Committed<unknown>;
+}
+
+interface Opened {
+  log: LogFile;
+  state: LedgerState;
+  /** How far the log is read. */
+  offset: number;
+}
+
+const BATCH = 64;
+/** Lines between two snapshots, as long as the state is small; a large state makes them rarer. */
+const SNAPSHOT_EVERY = 48;
+/** How long others are let in after a turn, and how long a busy lock is left alone. */
+const PAUSE_MS = 1;
+
+/** One log in this process. Everything that uses the same folder shares it. */
+export class FileLedgerCore {
+  readonly directory: string;
+  readonly #settings: FileLedgerSettings;
+  readonly #lock: ProcessLock;
+  #signer: Signer | undefined;
+  #opened: Opened | undefined;
+  /** Set for good when going on could fork the log or lose receipts. */
+  #broken: AgentGuardError | undefined;
+  #jobs: Job[] = [];
+  #pumping: Promise<void> | undefined;
+  #unsynced: Written[] = [];
+  #syncing: Promise<void> | undefined;
+  #durableSeq = -1;
+  #wroteAnything = false;
+  #sinceSnapshot = 0;
+  #snapshotting: Promise<void> | undefined;
+
+  constructor(settings: FileLedgerSettings) {
+    this.directory = settings.directory;
+    this.#settings = settings;
+    // Beside the log, so that whoever shares the log shares the lock, wherever the folder is mounted.
+    this.#lock = new ProcessLock(join(settings.directory, '.lock'));
+  }
+
+  get path(): string {
+    return join(this.directory, LOG_FILE);
+  }
+
+  transact<T>(
+    body: (view: LedgerView) => Transaction<T>,
+    signer: Signer | undefined,
+    durable: boolean,
+  ): Promise<Committed<T>> {
+    const { promise, resolve, reject } = Promise.withResolvers<Committed<T>>();
+    const finish = resolve as (committed: Committed<unknown>) => void;
+    this.#jobs.push({ body, signer, durable, since: performance.now(), finish, fail: reject });
+    this.#pumping ??= this.#pump().finally(() => (this.#pumping = undefined));
+    return promise;
+  }
+
+  async balances(
+    accounts: readonly (AccountSelector & { span(now: number): WindowSpan })[],
+  ): Promise<Balance[]> {
+    const look = (view: LedgerView): Transaction<Balance[]> => ({
+      drafts: [],
+      result: accounts.map((account) => ({ account, ...view.amounts(account, account.span(view.now)) })),
+    });
+    return (await this.transact(look, undefined, false)).result;
+  }
+
+  async flush(): Promise<void> {
+    await this.#pumping;
+    await this.#snapshotting;
+    await this.#syncing;
+    if (this.#opened !== undefined && this.#wroteAnything) await this.#opened.log.sync();
+  }
+
+  async close(): Promise<void> {
+    await this.flush();
+    if (this.#opened !== undefined && this.#wroteAnything && this.#broken === undefined) {
+      await this.#snapshot().catch(() => undefined);
+      const close = (view: LedgerView): Transaction<undefined> => {
+        const drafts: Draft[] = view.head.seq < 0 ? [] : [{ type: 'close', open_holds: this.#openHolds() }];
+        return { drafts, result: undefined };
+      };
+      await this.transact(close, undefined, true);
+      await this.flush();
+    }
+    this.#broken ??= new AgentGuardError('ledger_unavailable', `the ledger ${this.directory} is closed`);
+    this.#opened?.log.close();
+    this.#opened = undefined;
+    this.#lock.close();
+  }
+
+  #openHolds(): number {
+    return this.#opened?.state.holds.size ?? 0;
+  }
+
+  async #pump(): Promise<void> {
+    // Calls made in the same turn of the event loop become one batch.
+    await nextTurn();
+    while (this.#jobs.length > 0) {
+      try {
+        if (this.#broken !== undefined) throw this.#broken;
+        this.#opened ??= await this.#open();
+        if (!this.#turn(this.#opened)) {
+          this.#failOverdue();
+          await sleep(PAUSE_MS * (0.5 + Math.random()));
+          continue;
+        }
+      } catch (error) {
+        this.#failAll(error);
+        return;
+      }
+      if (this.#jobs.length === 0) return;
+      if (this.#lock.isWanted()) await sleep(PAUSE_MS);
+      else await nextTurn();
+    }
+  }
+
+  async #open(): Promise<Opened> {
+    const { directory, keyFile, io } = this.#settings;
+    const log = new LogFile(directory, LOG_FILE, io);
+    try {
+      this.#signer ??= installationKey(keyFile);
+      const { state, offset } = await openLog(log, this.#signer);
+      this.#sinceSnapshot = SNAPSHOT_EVERY / 2;
+      return { log, state, offset };
+    } catch (error) {
+      log.close();
+      throw error;
+    }
+  }
+
+  /** One turn under the lock, without waiting: read what others wrote, run a batch, write. False when busy. */
+  #turn(opened: Opened): boolean {
+    let isMine = false;
+    try {
+      isMine = this.#lock.tryTake();
+    } catch (error) {
+      const message = `can't lock ${this.directory}: ${(error as Error).message}`;
+      throw new AgentGuardError('ledger_unavailable', message, { cause: error });
+    }
+    if (!isMine) return false;
+    let written: Written[];
+    try {
+      this.#catchUp(opened);
+      written = this.#runBatch(opened);
+    } catch (error) {
+      this.#forget(opened, error);
+      throw error;
+    } finally {
+      this.#lock.free();
+    }
+    this.#acknowledge(opened, written);
+    return true;
+  }
+
+  /** Reads and links what other processes appended; repairs what a dying one left. */
+  #catchUp(opened: Opened): void {
+    const { log, state } = opened;
+    const size = log.size();
+    if (size < opened.offset || !log.isInPlace()) {
+      throw new AgentGuardError(
+        'log_replaced',
+        `${log.path} was cut or replaced while this process was using it. Restore it, or restart the process to go ` +
+          'on with what is there now.',
+      );
+    }
+    if (size === opened.offset) return;
+    const bytes = log.read(opened.offset, size - opened.offset);
+    let done = 0;
+    let problem: LineProblem | undefined;
+    for (const { line } of wholeLines(bytes)) {
+      const next = linkedReceipt(line, state);
+      if ('verdict' in next) {
+        problem = next;
+        break;
+      }
+      state.apply(next);
+      this.#countLine(next);
+      done += line.length + 1;
+    }
+    opened.offset += done;
+    if (opened.offset < size) this.#repair(opened, bytes.subarray(done), problem);
+  }
+
+  /** Moves the bytes that a crash left into quarantine and says so in the log. Throws when it was no crash. */
+  #repair(opened: Opened, bad: Uint8Array, problem: LineProblem | undefined): void {
+    const { log, state } = opened;
+    const signer = this.#signer as Signer;
+    if (problem !== undefined && !isCrashDamage(bad, state, signer)) throw damaged(log.path, problem);
+    const folder = derivedFolder(log.path, 'quarantine');
+    const digest = createHash('sha256').update(bad).digest('hex');
+    const name = `${String(state.head.seq + 1).padStart(12, '0')}-${digest.slice(0, 16)}.bin`;
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    writeFileSync(join(folder, name), bad, { mode: 0o600, flush: true });
+    syncDirectory(folder);
+    log.truncate(opened.offset);
+    const draft: Draft = {
+      type: 'recovered',
+      dropped_bytes: bad.length,
+      dropped_sha256: `sha256:${digest}`,
+      quarantine: `quarantine/${name}`,
+    };
+    const receipts: Receipt[] = [];
+    const sealing = {
+      signer,
+      now: this.#settings.now(),
+      ledgerName: this.#settings.tenantId,
+      ledgerSigner: signer,
+    };
+    sealPreamble(receipts, state, sealing);
+    sealInto(receipts, [draft], state, sealing);
+    this.#write(opened, receipts);
+  }
+
+  #runBatch(opened: Opened): Written[] {
+    const { state } = opened;
+    const signer = this.#signer as Signer;
+    const now = this.#settings.now();
+    const receipts: Receipt[] = [];
+    const written: Written[] = [];
+    for (const job of this.#jobs.splice(0, BATCH)) {
+      try {
+        const { drafts, result } = job.body(state.view(now));
+        const sealing = {
+          signer: job.signer ?? signer,
+          now,
+          ledgerName: this.#settings.tenantId,
+          ledgerSigner: signer,
+        };
+        if (drafts.length > 0) sealPreamble(receipts, state, sealing);
+        const durableSeq =
+          receipts.length === 0 && this.#durableSeq >= 0 ? { durableSeq: this.#durableSeq } : {};
+        const sealed = sealInto(receipts, drafts, state, { ...sealing, ...durableSeq });
+        written.push({ job, committed: { result, receipts: sealed } });
+      } catch (error) {
+        job.fail(error);
+      }
+    }
+    try {
+      this.#write(opened, receipts);
+    } catch (error) {
+      for (const { job } of written) job.fail(error);
+      throw error;
+    }
+    return written;
+  }
+
+  #write(opened: Opened, receipts: readonly Receipt[]): void {
+    if (receipts.length === 0) return;
+    let text = '';
+    for (const receipt of receipts) {
+      text += `${receipt.line}\n`;
+      this.#countLine(receipt);
+    }
+    opened.offset += opened.log.append(text, opened.offset);
+    this.#wroteAnything = true;
+  }
+
+  #countLine({ payload }: Receipt): void {
+    this.#sinceSnapshot = payload.type === 'snapshot' ? 0 : this.#sinceSnapshot + 1;
+  }
+
+  /** Answers those who wrote nothing or asked for no more; the others when the disk has their receipts. */
+  #acknowledge(opened: Opened, written: readonly Written[]): void {
+    for (const entry of written) {
+      if (entry.committed.receipts.length > 0 && entry.job.durable) this.#unsynced.push(entry);
+      else entry.job.finish(entry.committed);
+    }
+    if (this.#unsynced.length > 0)
+      this.#syncing ??= this.#sync(opened).finally(() => (this.#syncing = undefined));
+    const { accounts, holds } = opened.state;
+    const every = Math.max(SNAPSHOT_EVERY, (accounts.size + holds.size) / 4);
+    if (this.#sinceSnapshot >= every && this.#snapshotting === undefined) {
+      this.#snapshotting = this.#snapshot()
+        .catch(() => undefined)
+        .finally(() => (this.#snapshotting = undefined));
+    }
+  }
+
+  async #sync(opened: Opened): Promise<void> {
+    while (this.#unsynced.length > 0) {
+      const covered = this.#unsynced.splice(0);
+      try {
+        await opened.log.sync();
+      } catch (error) {
+        // After a failed sync nobody knows what the disk has (PostgreSQL stops here too): no more from this process.
+        this.#broken ??= error as AgentGuardError;
+        for (const { job } of covered) job.fail(error);
+        continue;
+      }
+      for (const { job, committed } of covered) {
+        this.#durableSeq = Math.max(this.#durableSeq, committed.receipts.at(-1)?.payload.seq ?? -1);
+        job.finish(committed);
+      }
+    }
+  }
+
+  /** Writes the state beside the log, off the lock, then a receipt that signs it. */
+  async #snapshot(): Promise<void> {
+    if (this.#opened === undefined || this.#opened.state.head.seq < 0) return;
+    const { log, state, offset } = this.#opened;
+    const { seq, hash } = state.head;
+    const body = snapshotText(state, offset);
+    this.#sinceSnapshot = 0;
+    // A snapshot says that the disk has everything up to here, so that must be true first.
+    await log.sync();
+    const digest = await writeSnapshot(log.path, seq, body);
+    const draft: Draft = { type: 'snapshot', body: digest, covers: seq, covers_hash: hash };
+    await this.transact(() => ({ drafts: [draft], result: undefined }), undefined, false);
+    forgetOldSnapshots(log.path);
+  }
+
+  /** After a failure the state in memory may be ahead of the disk: it is read again. */
+  #forget(opened: Opened, error: unknown): void {
+    opened.log.close();
+    this.#opened = undefined;
+    if (error instanceof AgentGuardError && error.code !== 'ledger_unavailable') this.#broken = error;
+  }
+
+  #failOverdue(): void {
+    const oldest = this.#jobs[0];
+    if (oldest === undefined || performance.now() - oldest.since < this.#settings.lockTimeoutMs) return;
+    throw new AgentGuardError(
+      'ledger_unavailable',
+      `another process held the lock of ${this.directory} for ${this.#settings.lockTimeoutMs} ms`,
+    );
+  }
+
+  #failAll(error: unknown): void {
+    for (const job of this.#jobs.splice(0)) job.fail(error);
+  }
+}

@@ -1,0 +1,159 @@
+/** `fileLedger`: one machine, several processes, one log. */
+import { createReadStream, existsSync, mkdirSync, realpathSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { AccountSelector } from '../../accounts.ts';
+import { AgentGuardError } from '../../errors.ts';
+import type {
+  Balance,
+  Committed,
+  Ledger,
+  LedgerView,
+  TransactOptions,
+  Transaction,
+} from '../../ledgers/ledger.ts';
+import { sha256Text } from '../../receipts/keys.ts';
+import type { Receipt } from '../../receipts/payloads.ts';
+import { parseLine } from '../../receipts/verify.ts';
+import type { WindowSpan } from '../../windows.ts';
+import { KEY_FILE, LOG_FILE } from '../home.ts';
+import { FileLedgerCore } from './file-ledger.ts';
+import { REAL_IO, type LogIo } from './log-file.ts';
+
+export interface FileLedgerOptions {
+  /** The folder of the log. Made when it is missing, at the first call. */
+  dir: string;
+  /** The installation key. Default: `installation-key.json` in `dir`. */
+  keyFile?: string;
+  /**
+   * What a receipt has survived when it is acknowledged: `sync` (default) the loss of power, `os` the death of
+   * the process.
+   */
+  durability?: 'sync' | 'os';
+  /** The tenant that the log is for, as its genesis receipt names it. Default `default`. */
+  tenantId?: string;
+  /** Milliseconds since 1970. Default: `Date.now`. */
+  now?: () => number;
+  /** How long a turn of the lock is waited for. Default 10 000. */
+  lockTimeoutMs?: number;
+  /** The system calls that write; tests put failing ones in their place. */
+  io?: LogIo;
+}
+
+interface Shared {
+  core: FileLedgerCore;
+  users: number;
+}
+
+// Two copies of this package in one process must share a log: a lock of one process doesn't keep itself out.
+const OPEN = Symbol.for('agentguard.spend/file-ledgers@1');
+
+function openLedgers(): Map<string, Shared> {
+  const shared = globalThis as { [OPEN]?: Map<string, Shared> };
+  return (shared[OPEN] ??= new Map());
+}
+
+/** The same folder has one name, whatever links lead to it. */
+function realPath(directory: string): string {
+  const absolute = resolve(directory);
+  return existsSync(absolute) ? realpathSync(absolute) : absolute;
+}
+
+/**
+ * A ledger in `dir/decisions.ndjson`, which is the only truth: everything else in the folder is derived from it.
+ * Several processes may use the folder at once. Does no I/O until the first call.
+ */
+export function fileLedger(options: FileLedgerOptions): Ledger {
+  const { dir, durability = 'sync' } = options;
+  if (typeof dir !== 'string' || dir === '') {
+    throw new AgentGuardError('invalid_config', 'fileLedger: dir: expected the path of a folder');
+  }
+  if (durability !== 'sync' && durability !== 'os') {
+    throw new AgentGuardError(
+      'invalid_config',
+      `fileLedger: durability: expected "sync" or "os", got ${durability}`,
+    );
+  }
+  let shared: Shared | undefined;
+  let closed = false;
+  const core = (): FileLedgerCore => {
+    if (closed) throw new AgentGuardError('ledger_unavailable', `the ledger ${dir} is closed`);
+    shared ??= joinLedger(options);
+    return shared.core;
+  };
+  return {
+    name: resolve(dir),
+    async transact<T>(
+      _accounts: readonly AccountSelector[],
+      body: (view: LedgerView) => Transaction<T>,
+      { signer }: TransactOptions = {},
+    ): Promise<Committed<T>> {
+      return core().transact(body, signer, durability === 'sync');
+    },
+    read: (from = 0) => readReceipts(join(resolve(dir), LOG_FILE), from),
+    async balances(
+      accounts: readonly (AccountSelector & { span(now: number): WindowSpan })[],
+    ): Promise<Balance[]> {
+      return core().balances(accounts);
+    },
+    async flush(): Promise<void> {
+      await shared?.core.flush();
+    },
+    async close(): Promise<void> {
+      if (closed) return;
+      closed = true;
+      if (shared !== undefined) await leave(shared);
+    },
+  };
+}
+
+function joinLedger(options: FileLedgerOptions): Shared {
+  const directory = resolve(options.dir);
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  } catch {
+    // Opening the log fails next, with an error that says what to do.
+  }
+  const path = realPath(directory);
+  let shared = openLedgers().get(path);
+  if (shared === undefined) {
+    const core = new FileLedgerCore({
+      directory: path,
+      keyFile: options.keyFile ?? join(path, KEY_FILE),
+      tenantId: options.tenantId ?? 'default',
+      now: options.now ?? Date.now,
+      io: options.io ?? REAL_IO,
+      lockTimeoutMs: options.lockTimeoutMs ?? 10_000,
+    });
+    shared = { core, users: 0 };
+    openLedgers().set(path, shared);
+  }
+  shared.users += 1;
+  return shared;
+}
+
+/** The last user closes the log. */
+async function leave(shared: Shared): Promise<void> {
+  shared.users -= 1;
+  if (shared.users > 0) return shared.core.flush();
+  openLedgers().delete(shared.core.directory);
+  await shared.core.close();
+}
+
+async function* readReceipts(path: string, from: number): AsyncIterable<Receipt> {
+  if (!existsSync(path)) return;
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    let start = 0;
+    for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10, start)) {
+      const line = rest.subarray(start, end);
+      start = end + 1;
+      const parsed = parseLine(line);
+      // Reading shows what is there; telling what is wrong with it is for `verifyLog`.
+      if ('problem' in parsed) return;
+      if (parsed.payload.seq >= from)
+        yield { line: parsed.text, payload: parsed.payload, hash: sha256Text(line) };
+    }
+    rest = rest.subarray(start);
+  }
+}

@@ -1,0 +1,187 @@
+/** Opening a log: from its last snapshot, verifying everything since; damage is told apart from a crash. */
+import { AgentGuardError } from '../../errors.ts';
+import { LedgerState } from '../../ledgers/state.ts';
+import { randomId, sha256Text, type Signer } from '../../receipts/keys.ts';
+import type { Receipt } from '../../receipts/payloads.ts';
+import type { Head } from '../../receipts/seal.ts';
+import { LogVerifier, parseLine, type LineProblem } from '../../receipts/verify.ts';
+import type { LogFile } from './log-file.ts';
+import { readSnapshot } from './snapshots.ts';
+
+/** A log read up to `offset`, with the first line behind it that can't stand, if there is one. */
+export interface OpenedLog {
+  state: LedgerState;
+  verifier: LogVerifier;
+  /** Where the next line begins. */
+  offset: number;
+  problem?: LineProblem;
+}
+
+const NEWLINE = 0x0a;
+/** How much of the end of a log is searched for its last snapshot, and has its hash links checked. */
+const TAIL_BYTES = 512 * 1024;
+const CHUNK_BYTES = 1024 * 1024;
+
+/** The whole lines of `bytes`, without their newlines, with where each begins. */
+export function* wholeLines(bytes: Uint8Array): Generator<{ start: number; line: Uint8Array }> {
+  let start = 0;
+  for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, start)) {
+    yield { start, line: bytes.subarray(start, end) };
+    start = end + 1;
+  }
+}
+
+/**
+ * Reads a log to its last whole line. Doesn't need the lock: what other processes append meanwhile is read
+ * later, and a line that isn't whole yet is left for whoever holds the lock.
+ */
+export async function openLog(log: LogFile, signer: Signer): Promise<OpenedLog> {
+  const opened = fromSnapshot(log, signer) ?? fromStart(signer);
+  const size = log.size();
+  while (opened.offset < size && opened.problem === undefined) {
+    const from = opened.offset;
+    readOn(opened, log.read(from, Math.min(CHUNK_BYTES, size - from)));
+    if (opened.offset === from) break;
+    // A log without snapshots may be long; other work goes on between its pieces.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return opened;
+}
+
+function fromStart(signer: Signer): OpenedLog {
+  const state = new LedgerState({ log: randomId(), seq: -1, hash: '', time: 0 });
+  return { state, verifier: new LogVerifier({ keys: [signer.publicKey] }), offset: 0 };
+}
+
+/** Verifies and takes in the whole lines of `bytes`, which begin at `opened.offset`. */
+export function readOn(opened: OpenedLog, bytes: Uint8Array): void {
+  for (const { line } of wholeLines(bytes)) {
+    const next = opened.verifier.next(line);
+    if ('verdict' in next) {
+      opened.problem = next;
+      return;
+    }
+    opened.state.apply(next);
+    opened.offset += line.length + 1;
+  }
+}
+
+/** The state of the last snapshot that can be trusted, with the hash links of the lines around it checked. */
+function fromSnapshot(log: LogFile, signer: Signer): OpenedLog | undefined {
+  const size = log.size();
+  const from = Math.max(0, size - TAIL_BYTES);
+  const tail = log.read(from, size - from);
+  const lines = [...wholeLines(tail)];
+  // The first line of the tail is most likely cut.
+  if (from > 0) lines.shift();
+  for (const { line } of lines.toReversed()) {
+    const parsed = parseLine(line);
+    if ('problem' in parsed || parsed.payload.type !== 'snapshot') continue;
+    const { covers, body, covers_hash: hash } = parsed.payload;
+    const snapshot = readSnapshot(log.path, covers, body);
+    if (snapshot === undefined || snapshot.state.head.hash !== hash || snapshot.offset > size) continue;
+    const { state, offset } = snapshot;
+    if (!isSignedByKnown(line, state, signer)) continue;
+    const broken = brokenLink(lines, offset - from, state.head);
+    if (broken !== undefined) throw damaged(log.path, { verdict: 'invalid', ...broken });
+    const start = { head: state.head, line: state.head.seq + 1, admitted: state.keys };
+    return { state, verifier: new LogVerifier({ keys: [signer.publicKey] }, start), offset };
+  }
+  return undefined;
+}
+
+/** Checks a snapshot receipt's own signature; its place in the chain is checked when the lines before it are read. */
+function isSignedByKnown(line: Uint8Array, state: LedgerState, signer: Signer): boolean {
+  const parsed = parseLine(line);
+  if ('problem' in parsed) return false;
+  const { seq, log, issued_at: issuedAt, previousReceiptHash } = parsed.payload;
+  const before = { log, seq: seq - 1, hash: previousReceiptHash ?? '', time: Date.parse(issuedAt) };
+  const start = { head: before, line: seq, admitted: state.keys };
+  const verifier = new LogVerifier({ keys: [signer.publicKey] }, start);
+  return log === state.head.log && !('verdict' in verifier.next(line));
+}
+
+/**
+ * Checks the hash links of the lines that a snapshot covers, as far as the tail shows them. Everything before
+ * the tail is left to `agentguard verify`; everything after the snapshot is verified in full.
+ */
+function brokenLink(
+  lines: readonly { start: number; line: Uint8Array }[],
+  coveredTo: number,
+  covered: Head,
+): { line: number; cause: string } | undefined {
+  const before = lines.filter(({ start }) => start < coveredTo);
+  let hash: string | undefined;
+  for (const [index, { line }] of before.entries()) {
+    const number = covered.seq + 1 - (before.length - 1 - index);
+    const parsed = parseLine(line);
+    if ('problem' in parsed) return { line: number, cause: parsed.problem };
+    const { payload } = parsed;
+    if (payload.seq !== number - 1)
+      return { line: number, cause: `seq is ${payload.seq}, expected ${number - 1}` };
+    if (hash !== undefined && payload.previousReceiptHash !== hash) {
+      return { line: number - 1, cause: 'the next line does not point to it' };
+    }
+    hash = sha256Text(line);
+  }
+  if (hash === undefined || hash === covered.hash) return undefined;
+  return { line: covered.seq + 1, cause: 'it is not the line that the snapshot covers' };
+}
+
+/** The error for a log that somebody changed. The file is left as it is. */
+export function damaged(path: string, { verdict, line, cause }: LineProblem): AgentGuardError {
+  const what = verdict === 'undecidable' ? 'can’t be trusted' : 'was changed';
+  return new AgentGuardError(
+    'log_damaged',
+    `line ${line} of ${path} ${what}: ${cause}. The file is left as it is. Run "agentguard verify ${path}"; ` +
+      'restore the log from a backup, or move it away to start a new one.',
+  );
+}
+
+/**
+ * Whether the bytes from a bad line on can be what a crash left: lines that were written but never reached the
+ * disk whole. They can't when the bad line is a whole receipt, or when a later receipt says, signed, that the
+ * disk had it.
+ */
+export function isCrashDamage(bad: Uint8Array, state: LedgerState, signer: Signer): boolean {
+  const lines = [...wholeLines(bad)];
+  const first = lines[0]?.line;
+  if (first !== undefined && isWholeReceipt(first)) return false;
+  const seq = state.head.seq + 1;
+  return lines.slice(1).every(({ line }) => {
+    const durable = signedDurableSeq(line, state, signer);
+    return durable === undefined || durable < seq;
+  });
+}
+
+function isWholeReceipt(line: Uint8Array): boolean {
+  try {
+    const value = JSON.parse(new TextDecoder().decode(line)) as Record<string, unknown> | null;
+    return typeof value === 'object' && value !== null;
+  } catch {
+    return false;
+  }
+}
+
+function signedDurableSeq(line: Uint8Array, state: LedgerState, signer: Signer): number | undefined {
+  const parsed = parseLine(line);
+  if ('problem' in parsed || !isSignedByKnown(line, state, signer)) return undefined;
+  const { payload } = parsed;
+  return payload.type === 'snapshot' ? payload.covers : payload.durable_seq;
+}
+
+/** A receipt as another process appended it: linked and well formed, its signature not checked again. */
+export function linkedReceipt(line: Uint8Array, state: LedgerState): Receipt | LineProblem {
+  const number = state.head.seq + 2;
+  const parsed = parseLine(line);
+  if ('problem' in parsed) return { verdict: 'invalid', line: number, cause: parsed.problem };
+  const { payload, text } = parsed;
+  const { head } = state;
+  if (head.seq >= 0 && (payload.previousReceiptHash !== head.hash || payload.log !== head.log)) {
+    return { verdict: 'invalid', line: number, cause: 'it does not point to the line before' };
+  }
+  if (payload.seq !== head.seq + 1) {
+    return { verdict: 'invalid', line: number, cause: `seq is ${payload.seq}, expected ${head.seq + 1}` };
+  }
+  return { line: text, payload, hash: sha256Text(line) };
+}
