@@ -1,10 +1,10 @@
 /** Which balances a policy's caps are counted on. */
-import { base64url } from './receipts/keys.ts';
-import { canonicalJson } from './receipts/canonical-json.ts';
 import { sha256 } from '#platform';
 import type { Cap, Policy } from './policy.ts';
-import type { ScopeField, SpendScope } from './scope.ts';
-import type { WindowKind } from './windows.ts';
+import { canonicalJson } from './receipts/canonical-json.ts';
+import { base64url } from './receipts/keys.ts';
+import { SCOPE_FIELDS, type ScopeField, type SpendScope } from './scope.ts';
+import type { Calendar, WindowKind } from './windows.ts';
 
 /** One account over all its windows: the digest of what is counted. */
 export interface AccountSelector {
@@ -19,61 +19,112 @@ export interface CapAccount {
   index: number;
   cap: Cap;
   account?: AccountSelector;
+  /** Position of the cap's window in the layout's `windows`; absent without an account. */
+  window?: number;
   /** A scope field that the cap counts by and the call doesn't name. */
   missing?: ScopeField;
 }
 
-const KEYS_KEPT = 4096;
-const keys = new Map<string, string>();
+/** A window that one or more caps follow. */
+export interface LayoutWindow {
+  kind: WindowKind;
+  calendar: Calendar;
+}
+
+/** How the caps of a set of policies lie on accounts and windows, for calls of one scope. */
+export interface CapLayout {
+  /** Every cap, in the order of the policies. A cap's position here is what receipts name it by. */
+  caps: readonly CapAccount[];
+  /** The distinct accounts, in order of first appearance. */
+  accounts: readonly AccountSelector[];
+  /** For each of `accounts`, the position of its window in `windows`. */
+  windowOfAccount: readonly number[];
+  /** The distinct windows, in order of first appearance: what a decision's `spans` are for. */
+  windows: readonly LayoutWindow[];
+}
+
+/** Follows the calendar of a time zone, where minutes and hours roll. */
+function isCalendarWindow(window: WindowKind): boolean {
+  return window === 'per_day' || window === 'per_week' || window === 'per_month';
+}
 
 /**
  * The key of an account: a digest of what is counted – scope values, window, and zone and week start where the
  * calendar matters. Never of policy id, version, amount or action, so that editing a cap keeps what was spent.
  */
-function accountKey(counted: Record<string, unknown>): string {
-  const text = canonicalJson(counted);
-  let key = keys.get(text);
-  if (key === undefined) {
-    key = base64url(sha256(text).subarray(0, 16));
-    // Task ids are unbounded; dropping the cache now and then keeps memory flat.
-    if (keys.size >= KEYS_KEPT) keys.clear();
-    keys.set(text, key);
-  }
-  return key;
+function accountKey(policy: Policy, window: WindowKind, values: SpendScope): string {
+  const { timeZone, weekStart } = policy.record;
+  const counted = {
+    scope: values,
+    ...(window === 'per_week' && { weekStart }),
+    window,
+    ...(isCalendarWindow(window) && { zone: timeZone }),
+  };
+  return base64url(sha256(canonicalJson(counted)).subarray(0, 16));
 }
 
-function capAccount(policy: Policy, index: number, scope: SpendScope): CapAccount {
+function windowName({ timeZone, weekStart }: Calendar, window: WindowKind): string {
+  if (!isCalendarWindow(window)) return window;
+  return window === 'per_week' ? `${window} ${timeZone} ${weekStart}` : `${window} ${timeZone}`;
+}
+
+/** The account of one cap, or the scope field that it lacks. */
+function capAccount(policy: Policy, index: number, scope: SpendScope): Omit<CapAccount, 'window'> {
   const cap = policy.record.caps[index] as Cap;
   if (cap.window === 'per_call') return { policy, index, cap };
   const values: SpendScope = { ...policy.record.scope };
-  const countedBy: readonly ScopeField[] =
-    cap.window === 'per_task' ? ['taskId', ...(cap.per ?? [])] : (cap.per ?? []);
+  const countedBy: readonly ScopeField[] = cap.window === 'per_task' ? ['taskId', ...(cap.per ?? [])] : (cap.per ?? []);
   for (const field of countedBy) {
     const value = scope[field];
     if (value === undefined) return { policy, index, cap, missing: field };
     values[field] = value;
   }
-  const { timeZone, weekStart } = policy.record;
-  const byCalendar = cap.window === 'per_day' || cap.window === 'per_week' || cap.window === 'per_month';
-  const key = accountKey({
-    scope: values,
-    window: cap.window,
-    ...(byCalendar && { zone: timeZone }),
-    ...(cap.window === 'per_week' && { weekStart }),
-  });
-  return { policy, index, cap, account: { key, window: cap.window } };
+  return { policy, index, cap, account: { key: accountKey(policy, cap.window, values), window: cap.window } };
 }
 
-/** Every cap of `policies`, in order, with its account for a call of `scope`. */
-export function capAccounts(policies: readonly Policy[], scope: SpendScope): CapAccount[] {
-  return policies.flatMap((policy) => policy.record.caps.map((_, index) => capAccount(policy, index, scope)));
+function makeLayout(policies: readonly Policy[], scope: SpendScope): CapLayout {
+  const windows = new Map<string, { position: number; window: LayoutWindow }>();
+  const accounts = new Map<string, { account: AccountSelector; window: number }>();
+  const caps = policies.flatMap((policy) =>
+    policy.record.caps.map((_, index): CapAccount => {
+      const cap = capAccount(policy, index, scope);
+      if (cap.account === undefined) return cap;
+      const { calendar } = policy;
+      const kind = cap.account.window;
+      const name = windowName(calendar, kind);
+      let found = windows.get(name);
+      if (found === undefined) windows.set(name, (found = { position: windows.size, window: { kind, calendar } }));
+      const entry = { account: cap.account, window: found.position };
+      if (!accounts.has(cap.account.key)) accounts.set(cap.account.key, entry);
+      return { ...cap, window: found.position };
+    }),
+  );
+  return {
+    caps,
+    accounts: Array.from(accounts.values(), ({ account }) => account),
+    windowOfAccount: Array.from(accounts.values(), ({ window }) => window),
+    windows: Array.from(windows.values(), ({ window }) => window),
+  };
 }
 
-/** The distinct accounts among `caps`, in order of first appearance. */
-export function distinctAccounts(caps: readonly CapAccount[]): AccountSelector[] {
-  const found = new Map<string, AccountSelector>();
-  for (const { account } of caps) {
-    if (account !== undefined && !found.has(account.key)) found.set(account.key, account);
+// Task and user ids are unbounded; dropping the cache now and then keeps memory flat.
+const LAYOUTS_KEPT = 1024;
+const layouts = new Map<string, CapLayout>();
+
+/** The layout of the caps of `policies` for calls of `scope`. The policies must match the scope. */
+export function capLayout(policies: readonly Policy[], scope: SpendScope): CapLayout {
+  let name = '';
+  for (const policy of policies) name += policy.digest;
+  for (const field of SCOPE_FIELDS) {
+    const value = scope[field];
+    // With its length before it, no value can be mistaken for two.
+    name += value === undefined ? ' -' : ` ${value.length}:${value}`;
   }
-  return [...found.values()];
+  let layout = layouts.get(name);
+  if (layout === undefined) {
+    layout = makeLayout(policies, scope);
+    if (layouts.size >= LAYOUTS_KEPT) layouts.clear();
+    layouts.set(name, layout);
+  }
+  return layout;
 }

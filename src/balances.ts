@@ -1,5 +1,5 @@
 /** What is spent and held on the caps that count for a scope. */
-import { capAccounts, distinctAccounts } from './accounts.ts';
+import { capLayout, type LayoutWindow } from './accounts.ts';
 import type { Ledger } from './ledgers/ledger.ts';
 import type { NanoUsd } from './money.ts';
 import type { Policy } from './policy.ts';
@@ -26,36 +26,35 @@ export async function capBalances(
   policies: readonly Policy[],
   scope: SpendScope,
 ): Promise<CapBalance[]> {
-  const matching = policies.filter((policy) => scopeMatches(policy.record.scope, scope));
-  const caps = capAccounts(matching, scope).filter((cap) => cap.account !== undefined);
-  const spans = new Map<string, WindowSpan>();
-  const selectors = distinctAccounts(caps).map((account) => {
-    const { calendar } = (caps.find((cap) => cap.account?.key === account.key) as (typeof caps)[number])
-      .policy;
-    return {
-      ...account,
-      span: (now: number) => remember(spans, account.key, spanAt(account.window, calendar, now)),
+  const layout = capLayout(
+    policies.filter((policy) => scopeMatches(policy.record.scope, scope)),
+    scope,
+  );
+  const ends = new Map<string, number>();
+  const selectors = layout.accounts.map((account, position) => {
+    const { kind, calendar } = layout.windows[layout.windowOfAccount[position] as number] as LayoutWindow;
+    const span = (now: number): WindowSpan => {
+      const found = spanAt(kind, calendar, now);
+      ends.set(account.key, found.end);
+      return found;
     };
+    return { ...account, span };
   });
   const balances = await ledger.balances(selectors);
   const found = new Map(balances.map((balance) => [balance.account.key, balance]));
-  return caps.map(({ policy, index, cap, account }) => {
-    const key = account?.key ?? '';
-    const end = spans.get(key)?.end ?? 0;
+  return layout.caps.flatMap(({ policy, index, cap, account }) => {
+    const balance = account && found.get(account.key);
+    if (account === undefined || balance === undefined) return [];
+    const end = ends.get(account.key) ?? 0;
     return {
       policyId: policy.record.id,
       index,
       window: cap.window,
       action: cap.action,
       amount: policy.amounts[index] as NanoUsd,
-      spent: found.get(key)?.spent ?? 0n,
-      held: found.get(key)?.held ?? 0n,
+      spent: balance.spent,
+      held: balance.held,
       ...(end !== 0 && { resetsAt: new Date(end) }),
     };
   });
-}
-
-function remember(spans: Map<string, WindowSpan>, key: string, span: WindowSpan): WindowSpan {
-  spans.set(key, span);
-  return span;
 }

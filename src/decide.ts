@@ -122,15 +122,15 @@ function judge(input: DecideInput, policies: readonly Policy[] | undefined): Dec
   if (input.requireTenant && input.scope.tenantId === undefined) {
     return block('scope_required', { detail: 'tenantId' });
   }
-  const bound = new Set(policies);
-  const caps = input.caps.flatMap(({ ref }, index) => (bound.has(ref.policy) ? [index] : []));
+  const bound = new Set(policies?.map((policy) => policy.digest));
+  const caps = input.caps.flatMap(({ ref }, index) => (bound.has(ref.policy.digest) ? [index] : []));
   const nameless = caps.find((index) => capAt(input, index).ref.missing !== undefined);
   if (nameless !== undefined) {
     const missing = capAt(input, nameless).ref.missing as ScopeField;
     return block('scope_required', { cap: nameless, detail: missing });
   }
   if (policies === undefined) return block('no_policy');
-  const pending = input.policies.find(({ policy, effective }) => bound.has(policy) && !effective);
+  const pending = input.policies.find(({ policy, effective }) => bound.has(policy.digest) && !effective);
   if (pending !== undefined) {
     return block('policy_not_effective', {
       retryAt: pending.policy.effectiveFrom,

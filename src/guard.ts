@@ -7,9 +7,8 @@ import { blockMessage, capInfo } from './explain.ts';
 import { guardedCall, type GuardedCall, type Settlement } from './guarded-call.ts';
 import { HoldQueue } from './hold-queue.ts';
 import type { Hold, Ledger, LedgerView, Transaction } from './ledgers/ledger.ts';
-import { accountsOfCall } from './ledgers/state.ts';
 import { nanoUsdFromUsd, type NanoUsd } from './money.ts';
-import { readOptions, type GuardSettings, type SpendGuardOptions } from './options.ts';
+import { readOptions, type GuardSeams, type GuardSettings, type SpendGuardOptions } from './options.ts';
 import { decideInput, prepare, prepareCharge, type Prepared, type SpendRequest } from './prepare.ts';
 import { randomId } from './receipts/keys.ts';
 import type { Receipt } from './receipts/payloads.ts';
@@ -68,7 +67,12 @@ function queueOf(ledger: Ledger): HoldQueue {
  * policy that isn't valid, and on runtimes without a default ledger when none is passed.
  */
 export function createSpendGuard(options: SpendGuardOptions): SpendGuard {
-  const settings = readOptions(options);
+  return guardWith(options);
+}
+
+/** `createSpendGuard` with something fixed in place of clock, prices or ids, for tests. */
+export function guardWith(options: SpendGuardOptions, seams?: GuardSeams): SpendGuard {
+  const settings = readOptions(options, seams);
   const ledger = options.ledger ?? defaultLedger(settings.scope.tenantId ?? 'default');
   return new Guard(settings, ledger);
 }
@@ -105,7 +109,7 @@ class Guard implements SpendGuard {
 
   async preview(request: SpendRequest): Promise<Decision> {
     const prepared = prepare(request, this.#settings);
-    const { result } = await this.#ledger.transact(prepared.accounts, (view) => ({
+    const { result } = await this.#ledger.transact(prepared.layout.accounts, (view) => ({
       drafts: [],
       result: decide(decideInput(prepared, view, this.#settings.now()).input),
     }));
@@ -149,8 +153,8 @@ class Guard implements SpendGuard {
 
   async #begin(prepared: Prepared, provider: string | undefined, signal?: AbortSignal): Promise<GuardedCall> {
     signal?.throwIfAborted();
-    const id = randomId();
-    const accounts = prepared.accounts.map((account) => account.key);
+    const id = this.#settings.newId();
+    const accounts = prepared.layout.accounts.map((account) => account.key);
     const { waitForHoldsMs } = this.#settings;
     const mayWait = waitForHoldsMs > 0;
     let outcome: Outcome | undefined;
@@ -196,7 +200,7 @@ class Guard implements SpendGuard {
       return { drafts, result: { decision, input, until, spans } };
     };
     const committed = await this.#ledger
-      .transact(prepared.accounts, body, signing)
+      .transact(prepared.layout.accounts, body, signing)
       .catch((error: unknown) => {
         throw this.#unavailable(prepared, id, error);
       });
@@ -216,12 +220,13 @@ class Guard implements SpendGuard {
   ): Outcome {
     const { route } = decision;
     if (route === undefined) return { error: this.#refusal(id, prepared, input, decision) };
-    const accounts = accountsOfCall(prepared.caps, spans).map(
-      ({ account, span }) => [account.key, span.start] as const,
+    const { accounts: selectors, windowOfAccount } = prepared.layout;
+    const accounts = selectors.map(
+      ({ key }, position) => [key, spans[windowOfAccount[position] as number]?.start ?? 0] as const,
     );
     const hold: Hold = { call: id, amount: decision.hold, until, accounts };
-    const { signing, tell } = this.#settings;
-    const context = { ledger: this.#ledger, queue: this.#queue, signing, provider, tell };
+    const { priceOf, signing, tell } = this.#settings;
+    const context = { ledger: this.#ledger, queue: this.#queue, signing, provider, priceOf, tell };
     return { call: guardedCall({ id, prepared, decision: { ...decision, route }, receipt, hold }, context) };
   }
 

@@ -5,7 +5,7 @@ import type { HoldQueue } from './hold-queue.ts';
 import type { Committed, Hold, Ledger, LedgerView, Transaction, TransactOptions } from './ledgers/ledger.ts';
 import type { NanoUsd } from './money.ts';
 import type { Prepared } from './prepare.ts';
-import { findPrice } from './pricing/find-price.ts';
+import type { findPrice } from './pricing/find-price.ts';
 import type { Price } from './pricing/price.ts';
 import type { Receipt } from './receipts/payloads.ts';
 import { endingDraft, expiryDrafts } from './record.ts';
@@ -46,6 +46,7 @@ export interface CallContext {
   queue: HoldQueue;
   signing: TransactOptions;
   provider: string | undefined;
+  priceOf: typeof findPrice;
   tell: (event: SpendEvent) => void;
 }
 
@@ -113,7 +114,7 @@ export function guardedCall(
   function servedPrice(servedModel: string | undefined): { price: Price | undefined; isFallback: boolean } {
     const asked = prepared.prices.get(route.model);
     if (servedModel === undefined || servedModel === route.model) return { price: asked, isFallback: false };
-    const found = findPrice(servedModel, context.provider);
+    const found = context.priceOf(servedModel, context.provider);
     // Providers answer with a dated or internal name of the same model; only another price row is another model.
     if (!('price' in found)) return { price: asked, isFallback: route.fallbacks.includes(servedModel) };
     return { price: found.price, isFallback: found.price.row.model !== asked?.row.model };

@@ -5,7 +5,8 @@ import type { SpendEvent } from './events.ts';
 import type { Ledger, TransactOptions } from './ledgers/ledger.ts';
 import { parsePolicy, type Policy, type SpendPolicy } from './policy.ts';
 import type { PrepareOptions } from './prepare.ts';
-import { signerFromKeys, type SigningKeys } from './receipts/keys.ts';
+import { findPrice } from './pricing/find-price.ts';
+import { randomId, signerFromKeys, type SigningKeys } from './receipts/keys.ts';
 import { layerScopes, SCOPE_FIELDS, type SpendScope } from './scope.ts';
 
 export interface SpendGuardOptions {
@@ -46,7 +47,11 @@ export interface GuardSettings extends PrepareOptions {
   waitUntil: (work: Promise<unknown>) => void;
   tell: (event: SpendEvent) => void;
   now: () => number;
+  newId: () => string;
 }
+
+/** What a guard takes from its surroundings; tests put something fixed in its place. */
+export type GuardSeams = Partial<Pick<GuardSettings, 'now' | 'newId' | 'priceOf'>>;
 
 const DEFAULT_WAIT_MS = 10_000;
 const DEFAULT_LEASE_MS = 15 * 60_000;
@@ -79,7 +84,7 @@ export function checkScope(name: string, scope: SpendScope | undefined): SpendSc
   return scope ?? {};
 }
 
-export function readOptions(options: SpendGuardOptions): GuardSettings {
+export function readOptions(options: SpendGuardOptions, seams: GuardSeams = {}): GuardSettings {
   const policies = [options.policy].flat().map(parsePolicy);
   if (policies.length === 0)
     throw new AgentGuardError('invalid_config', 'policy: expected at least one policy');
@@ -110,5 +115,8 @@ export function readOptions(options: SpendGuardOptions): GuardSettings {
       }
     },
     now: Date.now,
+    newId: randomId,
+    priceOf: findPrice,
+    ...seams,
   };
 }

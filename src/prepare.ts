@@ -1,13 +1,12 @@
 /** From what an adapter knows of a call to what `decide` needs: scope, policies, caps, prices, bounds. */
-import { capAccounts, distinctAccounts, type AccountSelector, type CapAccount } from './accounts.ts';
+import { capLayout, type CapLayout } from './accounts.ts';
 import type { DecideInput, RequestFacts } from './decide.ts';
 import { boundInputTokens, type EstimateMode, type PromptShape } from './estimate.ts';
 import { AgentGuardError } from './errors.ts';
-import { distinctWindows, spansOfCaps } from './ledgers/state.ts';
 import type { LedgerView } from './ledgers/ledger.ts';
 import type { NanoUsd } from './money.ts';
 import type { Policy } from './policy.ts';
-import { findPrice } from './pricing/find-price.ts';
+import type { findPrice } from './pricing/find-price.ts';
 import type { Price } from './pricing/price.ts';
 import {
   carriedConflict,
@@ -55,6 +54,7 @@ export interface PrepareOptions {
   requireScope: boolean;
   estimate: EstimateMode;
   countTokens?: (text: string) => number;
+  priceOf: typeof findPrice;
 }
 
 /** A request made ready: everything that doesn't depend on the ledger. */
@@ -63,8 +63,7 @@ export interface Prepared {
   scopeConflict?: ScopeField;
   requireTenant: boolean;
   policies: readonly Policy[];
-  caps: readonly CapAccount[];
-  accounts: readonly AccountSelector[];
+  layout: CapLayout;
   request: RequestFacts;
   prices: ReadonlyMap<string, Price>;
   /** Why models have no price, for the error. */
@@ -118,19 +117,17 @@ function inputBound(request: SpendRequest, options: PrepareOptions): RequestFact
 function matchPolicies(
   layer: SpendScope | undefined,
   options: PrepareOptions,
-): Pick<Prepared, 'scope' | 'scopeConflict' | 'requireTenant' | 'policies' | 'caps' | 'accounts'> {
+): Pick<Prepared, 'scope' | 'scopeConflict' | 'requireTenant' | 'policies' | 'layout'> {
   const surrounding = currentScope();
   const { scope, conflict } = layerScopes([options.scope, surrounding, layer]);
   const scopeConflict = carriedConflict(surrounding) ?? conflict;
   const policies = options.policies.filter((policy) => scopeMatches(policy.record.scope, scope));
-  const caps = capAccounts(policies, scope);
   return {
     scope,
     ...(scopeConflict !== undefined && { scopeConflict }),
     requireTenant: options.requireScope,
     policies,
-    caps,
-    accounts: distinctAccounts(caps),
+    layout: capLayout(policies, scope),
   };
 }
 
@@ -141,12 +138,12 @@ export function prepare(request: SpendRequest, options: PrepareOptions): Prepare
   const unpriced = new Map<string, string>();
   const uncarried = new Set<string>();
   const look = (model: string): void => {
-    const found = findPrice(model, request.provider);
+    const found = options.priceOf(model, request.provider);
     if ('price' in found) prices.set(model, found.price);
     else unpriced.set(model, found.unknown);
   };
   for (const model of [facts.model, ...facts.fallbacks]) look(model);
-  for (const { cap } of matched.caps) {
+  for (const { cap } of matched.layout.caps) {
     for (const model of cap.downgradeTo ?? []) {
       look(model);
       if (request.canRoute?.(model) === false) uncarried.add(model);
@@ -183,9 +180,8 @@ export function decideInput(
   view: LedgerView,
   hostNow: number,
 ): { input: DecideInput; spans: WindowSpan[] } {
-  const { caps, policies } = prepared;
-  const spans = distinctWindows(caps).map(({ cap, policy }) => spanAt(cap.window, policy.calendar, view.now));
-  const spanOfCap = spansOfCaps(caps, spans);
+  const { layout, policies } = prepared;
+  const spans = layout.windows.map(({ kind, calendar }) => spanAt(kind, calendar, view.now));
   const input: DecideInput = {
     now: view.now,
     scope: prepared.scope,
@@ -197,10 +193,11 @@ export function decideInput(
       policy,
       effective: policy.effectiveFrom <= Math.max(hostNow, view.now),
     })),
-    caps: caps.map((ref, index) => {
-      const span = spanOfCap[index];
+    caps: layout.caps.map((ref) => {
+      const span = ref.window === undefined ? undefined : spans[ref.window];
       if (ref.account === undefined || span === undefined) return { ref, spent: 0n, held: 0n, resetsAt: 0 };
-      return { ref, ...view.amounts(ref.account, span), resetsAt: span.end };
+      const { spent, held } = view.amounts(ref.account, span);
+      return { ref, spent, held, resetsAt: span.end };
     }),
     request: prepared.request,
     prices: prepared.prices,

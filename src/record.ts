@@ -3,13 +3,11 @@ import type { DecideInput, Decision } from './decide.ts';
 import type { Hold, LedgerView } from './ledgers/ledger.ts';
 import type { Price, PriceRow } from './pricing/price.ts';
 import { digestOf } from './receipts/keys.ts';
-import type { DecisionPayload, Draft } from './receipts/payloads.ts';
+import type { DecisionPayload, Draft, SettlementPayload } from './receipts/payloads.ts';
 import { instantText } from './receipts/seal.ts';
 import type { CallOutcome, SettledCost } from './settlement.ts';
 import { RULES_VERSION } from './version.ts';
 import type { WindowSpan } from './windows.ts';
-
-const MONEY = { currency: 'USD', scale: 9 } as const;
 
 /** The prices that a decision rests on, by the names that models were asked for by. */
 interface PriceSet {
@@ -52,7 +50,10 @@ export function foundationDrafts(view: LedgerView, { policies, prices }: DecideI
   return drafts;
 }
 
-/** The decision with all that `decide` was given, so that it can be computed again from the log. */
+/**
+ * The decision with all that `decide` was given, so that it can be computed again from the log.
+ * Members stand in the order of the receipt, here and below: then sealing needs no sorting.
+ */
 export function decisionDraft(
   call: string,
   input: DecideInput,
@@ -63,12 +64,11 @@ export function decisionDraft(
   const { route, shadow } = decision;
   const notEffective = input.policies.flatMap(({ effective }, index) => (effective ? [] : [index]));
   return {
-    type: 'decision',
     call,
     caps: input.caps.flatMap((cap, index): DecisionPayload['caps'] =>
       cap.ref.account === undefined ? [] : [[index, cap.spent.toString(), cap.held.toString()]],
     ),
-    ...MONEY,
+    currency: 'USD',
     decision: decision.decision,
     ...(decision.cap !== undefined && { decisive_cap: decision.cap }),
     hold: decision.hold.toString(),
@@ -88,10 +88,12 @@ export function decisionDraft(
       },
     }),
     rules: RULES_VERSION,
+    scale: 9,
     scope: { ...input.scope },
     ...(input.scopeConflict !== undefined && { scope_conflict: input.scopeConflict }),
     ...(shadow && { shadow }),
     spans: spans.map(({ start, end }): [number, number] => [start, end]),
+    type: 'decision',
     ...(input.uncarried.size > 0 && { uncarried: [...input.uncarried] }),
   };
 }
@@ -116,24 +118,36 @@ function shortText(text: string): string {
   return text.slice(0, 256).toWellFormed();
 }
 
-type SettledMembers = Omit<Extract<Draft, { type: 'settlement' }>, 'type' | 'over_hold'>;
+interface Ending {
+  hold: Hold;
+  outcome: CallOutcome['outcome'] | 'expired';
+  cost: SettledCost;
+  served?: SettlementPayload['served'];
+  providerRef?: string | undefined;
+}
 
-function settledMembers(
-  call: string,
-  outcome: CallOutcome['outcome'] | 'expired',
-  cost: SettledCost,
-): SettledMembers {
+/** A settlement while the hold is open; an adjustment of the difference after it has expired. */
+function endDraft({ hold, outcome, cost, served, providerRef }: Ending, isOpen: boolean): Draft {
   const { usage } = cost;
+  const over = cost.amount - hold.amount;
   return {
-    call,
+    ...(!isOpen && { accounts: hold.accounts.map(([key, start]): [string, number] => [key, start]) }),
+    call: hold.call,
+    ...(!isOpen && { change: over.toString() }),
     cost: {
       amount: cost.amount.toString(),
       ...(cost.computed !== undefined && { computed: cost.computed.toString() }),
       ...(cost.reported !== undefined && { reported: cost.reported.toString() }),
       source: cost.source,
     },
-    ...MONEY,
+    currency: 'USD',
     outcome,
+    ...(isOpen && over > 0n && { over_hold: over.toString() }),
+    ...(!isOpen && { previous: hold.amount.toString() }),
+    ...(providerRef !== undefined && { provider_ref: shortText(providerRef) }),
+    scale: 9,
+    ...(served && { served }),
+    type: isOpen ? 'settlement' : 'adjustment',
     ...(cost.unknownUsage !== undefined && { unknown_usage: shortText(cost.unknownUsage) }),
     ...(usage && {
       usage: {
@@ -144,13 +158,10 @@ function settledMembers(
         ...(usage.reasoningTokens !== undefined && { reasoning_tokens: usage.reasoningTokens }),
       },
     }),
-  };
+  } as Draft;
 }
 
-/**
- * The receipt that ends a call: a settlement while its hold is open; after the hold has expired, an adjustment
- * of the difference.
- */
+/** The receipt that ends a call whose hold is still open, or has expired meanwhile. */
 export function endingDraft(
   hold: Hold,
   isOpen: boolean,
@@ -159,34 +170,20 @@ export function endingDraft(
   isFallback: boolean,
 ): Draft {
   const { servedModel, servedProvider, providerRef } = outcome;
-  const members = {
-    ...settledMembers(hold.call, outcome.outcome, cost),
-    ...(providerRef !== undefined && { provider_ref: shortText(providerRef) }),
-    ...((servedModel !== undefined || servedProvider !== undefined) && {
-      served: {
-        ...(isFallback && { fallback: true as const }),
-        ...(servedModel !== undefined && { model: shortText(servedModel) }),
-        ...(servedProvider !== undefined && { provider: shortText(servedProvider) }),
-      },
-    }),
-  };
-  if (isOpen) {
-    const over = cost.amount - hold.amount;
-    return { type: 'settlement', ...members, ...(over > 0n && { over_hold: over.toString() }) };
+  const ending: Ending = { hold, outcome: outcome.outcome, cost, providerRef };
+  if (servedModel !== undefined || servedProvider !== undefined) {
+    ending.served = {
+      ...(isFallback && { fallback: true as const }),
+      ...(servedModel !== undefined && { model: shortText(servedModel) }),
+      ...(servedProvider !== undefined && { provider: shortText(servedProvider) }),
+    };
   }
-  return {
-    type: 'adjustment',
-    ...members,
-    accounts: hold.accounts.map(([key, start]): [string, number] => [key, start]),
-    change: (cost.amount - hold.amount).toString(),
-    previous: hold.amount.toString(),
-  };
+  return endDraft(ending, isOpen);
 }
 
 /** Ends the holds whose lease has run out, each at its full amount. */
 export function expiryDrafts(view: LedgerView): Draft[] {
-  return view.dueHolds().map(({ call, amount }) => ({
-    type: 'settlement',
-    ...settledMembers(call, 'expired', { amount, source: 'hold' }),
-  }));
+  return view
+    .dueHolds()
+    .map((hold) => endDraft({ hold, outcome: 'expired', cost: { amount: hold.amount, source: 'hold' } }, true));
 }

@@ -14,13 +14,14 @@ export interface SpendScope {
 
 export type ScopeField = keyof SpendScope;
 
+/** In the order of receipts' members. */
 export const SCOPE_FIELDS: readonly ScopeField[] = [
-  'tenantId',
-  'teamId',
-  'userId',
   'agentId',
-  'taskId',
   'task',
+  'taskId',
+  'teamId',
+  'tenantId',
+  'userId',
 ];
 
 /** Scope layers merged from the outside in. An inner layer only fills what is unset. */

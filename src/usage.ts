@@ -17,6 +17,11 @@ function count(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }
 
+/** A provider's words stay out of the log; only numbers and the kind of anything else are told. */
+function shown(value: unknown): string {
+  return typeof value === 'number' ? String(value) : typeof value;
+}
+
 /**
  * The reported usage in normal form, or the reason why it can't be believed. A provider that omits usage is
  * often turned into 0 in and 0 out by its client library, so that pair is unknown, never free.
@@ -27,14 +32,14 @@ export function knownUsage(reported: ReportedUsage | undefined): TokenUsage | { 
   const outputTokens = count(reported.outputTokens);
   if (inputTokens === undefined || outputTokens === undefined) {
     const field = inputTokens === undefined ? 'inputTokens' : 'outputTokens';
-    return { unknown: `${field} is ${String(reported[field])}` };
+    return { unknown: `${field} is ${shown(reported[field])}` };
   }
   if (inputTokens === 0 && outputTokens === 0) return { unknown: 'usage is 0 in and 0 out' };
   const usage: TokenUsage = { inputTokens, outputTokens };
   for (const part of ['cacheReadTokens', 'cacheWriteTokens', 'reasoningTokens'] as const) {
     if (reported[part] === undefined || reported[part] === null) continue;
     const tokens = count(reported[part]);
-    if (tokens === undefined) return { unknown: `${part} is ${String(reported[part])}` };
+    if (tokens === undefined) return { unknown: `${part} is ${shown(reported[part])}` };
     if (tokens > 0) usage[part] = tokens;
   }
   const cached = (usage.cacheReadTokens ?? 0) + (usage.cacheWriteTokens ?? 0);

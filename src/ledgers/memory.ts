@@ -2,8 +2,8 @@
 import { randomBytes } from '#platform';
 import type { AccountSelector } from '../accounts.ts';
 import { AgentGuardError } from '../errors.ts';
-import { randomId, signerFromSeed, type Signer } from '../receipts/keys.ts';
-import type { Draft, Receipt } from '../receipts/payloads.ts';
+import { randomId, sha256Text, signerFromSeed, type Signer } from '../receipts/keys.ts';
+import type { Draft, Payload, Receipt } from '../receipts/payloads.ts';
 import type { WindowSpan } from '../windows.ts';
 import type { Balance, Committed, Ledger, LedgerView, TransactOptions, Transaction } from './ledger.ts';
 import { sealInto, sealPreamble } from './sealing.ts';
@@ -16,15 +16,22 @@ export interface MemoryLedgerOptions {
   now?: () => number;
   /** The tenant that the log is for, as its genesis receipt names it. Default `default`. */
   tenantId?: string;
+  /** Id of the log, 22 characters of base64url. Default: random. */
+  logId?: string;
 }
 
 /** A ledger that lives and dies with the process. Serialised by the event loop; nothing is durable. */
 export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
   const signer = options.signer ?? signerFromSeed(randomBytes(32));
   const now = options.now ?? Date.now;
-  const receipts: Receipt[] = [];
-  const state = new LedgerState({ log: randomId(), seq: -1, hash: '', time: 0 });
+  // Lines only: what a receipt says is short-lived, and keeping it would cost the garbage collector dearly.
+  const lines: string[] = [];
+  const state = new LedgerState({ log: options.logId ?? randomId(), seq: -1, hash: '', time: 0 });
   let closed = false;
+
+  function keep(receipts: readonly Receipt[]): void {
+    for (const { line } of receipts) lines.push(line);
+  }
 
   function assertOpen(): void {
     if (closed) throw new AgentGuardError('ledger_unavailable', 'the memory ledger is closed');
@@ -41,16 +48,17 @@ export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
       assertOpen();
       const { drafts, result } = body(state.view(now()));
       if (drafts.length === 0) return { result, receipts: [] };
-      const sealing = { signer: by, now: now() };
-      sealPreamble(receipts, state, {
-        ...sealing,
-        ledgerName: options.tenantId ?? 'default',
-        ledgerSigner: signer,
-      });
-      return { result, receipts: sealInto(receipts, drafts, state, sealing) };
+      const receipts: Receipt[] = [];
+      const sealing = { signer: by, now: now(), ledgerName: options.tenantId ?? 'default', ledgerSigner: signer };
+      try {
+        sealPreamble(receipts, state, sealing);
+        return { result, receipts: sealInto(receipts, drafts, state, sealing) };
+      } finally {
+        keep(receipts);
+      }
     },
     async *read(from = 0): AsyncIterable<Receipt> {
-      for (let seq = from; seq < receipts.length; seq++) yield receipts[seq] as Receipt;
+      for (let seq = from; seq < lines.length; seq++) yield receiptOf(lines[seq] as string);
     },
     async balances(
       accounts: readonly (AccountSelector & { span(now: number): WindowSpan })[],
@@ -62,8 +70,13 @@ export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
     async close(): Promise<void> {
       if (closed) return;
       const draft: Draft = { type: 'close', open_holds: state.holds.size };
-      if (state.head.seq >= 0) sealInto(receipts, [draft], state, { signer, now: now() });
+      if (state.head.seq >= 0) keep(sealInto([], [draft], state, { signer, now: now() }));
       closed = true;
     },
   };
+}
+
+function receiptOf(line: string): Receipt {
+  const { payload } = JSON.parse(line) as { payload: Payload };
+  return { line, payload, hash: sha256Text(line) };
 }

@@ -1,7 +1,8 @@
 /** What every ledger seals by itself: the first receipt, keys, and drafts one after another. */
+import { toHex } from '#platform';
 import { base64url, type Signer } from '../receipts/keys.ts';
 import type { Draft, Receipt } from '../receipts/payloads.ts';
-import { keyProofText, seal, type Head, type SealOptions } from '../receipts/seal.ts';
+import { headAfter, keyProofText, seal, type Head, type SealOptions } from '../receipts/seal.ts';
 import { SDK } from '../version.ts';
 import type { LedgerState } from './state.ts';
 
@@ -16,26 +17,32 @@ function keyDraft(head: Head, signer: Signer): Draft {
   return {
     type: 'key',
     kid: signer.kid,
-    proof: Array.from(proof, (byte) => byte.toString(16).padStart(2, '0')).join(''),
+    proof: toHex(proof),
     public_key: base64url(signer.publicKey),
   };
 }
 
-/** Seals drafts one after another, applies each to `state` and puts it into `log`. Returns those of this call. */
+/** Seals drafts one after another, then applies them to `state` and puts them into `log`. Returns those of this call. */
 export function sealInto(
   log: Receipt[],
   drafts: readonly Draft[],
   state: LedgerState,
   { durableSeq, ...options }: SealOptions,
 ): Receipt[] {
-  const from = log.length;
+  const sealed: Receipt[] = [];
+  let { head } = state;
   for (const draft of drafts) {
-    const first = log.length === from && durableSeq !== undefined;
-    const receipt = seal(draft, state.head, first ? { ...options, durableSeq } : options);
+    const first = sealed.length === 0 && durableSeq !== undefined;
+    const receipt = seal(draft, head, first ? { ...options, durableSeq } : options);
+    head = headAfter(receipt);
+    sealed.push(receipt);
+  }
+  // A draft that can't be sealed throws above, and then none of them counts.
+  for (const receipt of sealed) {
     state.apply(receipt);
     log.push(receipt);
   }
-  return log.slice(from);
+  return sealed;
 }
 
 /** Seals what must come before a transaction's own receipts: genesis in an empty log, and a key that is new to it. */

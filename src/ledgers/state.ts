@@ -1,10 +1,11 @@
 /** The balances that follow from a log: a reducer over receipts, the same for every ledger and for replay. */
-import { capAccounts, distinctAccounts, type AccountSelector, type CapAccount } from '../accounts.ts';
+import { capLayout, type AccountSelector } from '../accounts.ts';
 import { policyFromRecord, type Policy, type PolicyRecord } from '../policy.ts';
 import type { AdjustmentPayload, DecisionPayload, Receipt, SettlementPayload } from '../receipts/payloads.ts';
 import { headAfter, type Head } from '../receipts/seal.ts';
 import { ROLLING, TASK_IDLE_DAYS, type WindowKind, type WindowSpan } from '../windows.ts';
 import type { Amounts, Hold, LedgerView } from './ledger.ts';
+import { RecentMap } from './recent-map.ts';
 
 /** One window, or sub-bucket of a rolling window, of one account. */
 export interface Bucket extends Amounts {
@@ -22,58 +23,14 @@ const KEYS_KEPT = 64;
 /** How often closed windows are looked for. */
 const PRUNE_EVERY = 256;
 
-/** The windows of a decision, named by what they follow, so that `spans` is recorded once for each. */
-function windowName({ cap, policy }: CapAccount): string {
-  const { timeZone, weekStart } = policy.record;
-  switch (cap.window) {
-    case 'per_week':
-      return `${cap.window} ${timeZone} ${weekStart}`;
-    case 'per_day':
-    case 'per_month':
-      return `${cap.window} ${timeZone}`;
-    default:
-      return cap.window;
-  }
-}
-
-/** The first cap of each distinct window among `caps`, in order: what a decision's `spans` are for. */
-export function distinctWindows(caps: readonly CapAccount[]): CapAccount[] {
-  const found = new Map<string, CapAccount>();
-  for (const cap of caps) {
-    if (cap.account !== undefined && !found.has(windowName(cap))) found.set(windowName(cap), cap);
-  }
-  return [...found.values()];
-}
-
-/** The span of each cap's window, given the spans of the distinct ones; `undefined` for caps without account. */
-export function spansOfCaps(
-  caps: readonly CapAccount[],
-  spans: readonly WindowSpan[],
-): (WindowSpan | undefined)[] {
-  const byName = new Map(distinctWindows(caps).map((cap, index) => [windowName(cap), spans[index]]));
-  return caps.map((cap) => (cap.account === undefined ? undefined : byName.get(windowName(cap))));
-}
-
-/** The accounts that a call is counted on, each with the window that the decision fell in. */
-export function accountsOfCall(
-  caps: readonly CapAccount[],
-  spans: readonly WindowSpan[],
-): { account: AccountSelector; span: WindowSpan }[] {
-  const spanOfCap = spansOfCaps(caps, spans);
-  return distinctAccounts(caps).flatMap((account) => {
-    const span = spanOfCap[caps.findIndex((cap) => cap.account?.key === account.key)];
-    return span === undefined ? [] : [{ account, span }];
-  });
-}
-
 /** What a log says up to its head. */
 export class LedgerState {
   head: Head;
-  readonly policies: Map<string, Policy> = new Map();
+  readonly policies: RecentMap<Policy> = new RecentMap(POLICIES_KEPT);
   /** Digests of recorded price rows. */
-  readonly prices: Map<string, true> = new Map();
+  readonly prices: RecentMap<true> = new RecentMap(PRICES_KEPT);
   /** Admitted keys by `kid`: the public key as base64url. */
-  readonly keys: Map<string, string> = new Map();
+  readonly keys: RecentMap<string> = new RecentMap(KEYS_KEPT);
   readonly holds: Map<string, Hold> = new Map();
   readonly accounts: Map<string, Map<number, Bucket>> = new Map();
   /** No hold is due before this instant. */
@@ -87,6 +44,7 @@ export class LedgerState {
   /** Takes in the next receipt. Receipts are trusted here: verify them first where they come from outside. */
   apply(receipt: Receipt): void {
     const { payload } = receipt;
+    const before = this.head.time;
     this.head = headAfter(receipt);
     switch (payload.type) {
       case 'genesis':
@@ -108,8 +66,11 @@ export class LedgerState {
       case 'adjustment':
         this.#adjust(payload);
         break;
+      case 'clock':
+        if (this.head.time < before) this.#setBack(this.head.time - before);
+        break;
     }
-    touch(this.keys, payload.issuer_id);
+    this.keys.touch(payload.issuer_id);
     this.#sincePrune += 1;
     if (this.#sincePrune >= PRUNE_EVERY) this.#prune();
   }
@@ -177,15 +138,17 @@ export class LedgerState {
   }
 
   #hold(payload: DecisionPayload): void {
-    for (const digest of payload.policies) touch(this.policies, digest);
-    if (payload.prices !== undefined) touch(this.prices, payload.prices);
+    for (const digest of payload.policies) this.policies.touch(digest);
+    if (payload.prices !== undefined) this.prices.touch(payload.prices);
     if (payload.decision === 'block') return;
     const policies = payload.policies.flatMap((digest) => this.policies.get(digest) ?? []);
-    const caps = capAccounts(policies, payload.scope);
-    const spans = payload.spans.map(([start, end]) => ({ start, end }));
+    const { accounts: selectors, windowOfAccount } = capLayout(policies, payload.scope);
     const amount = BigInt(payload.hold);
     const accounts: [string, number][] = [];
-    for (const { account, span } of accountsOfCall(caps, spans)) {
+    for (const [position, account] of selectors.entries()) {
+      const recorded = payload.spans[windowOfAccount[position] as number];
+      if (recorded === undefined) continue;
+      const span = { start: recorded[0], end: recorded[1] };
       const bucket = this.#bucket(account, span);
       bucket.held += amount;
       if (account.window === 'per_task') bucket.end = this.head.time + TASK_IDLE_DAYS * DAY;
@@ -225,6 +188,32 @@ export class LedgerState {
     }
   }
 
+  /**
+   * When the log's time is set back, what is measured from the head moves with it: leases and the sub-buckets of
+   * rolling windows. Left where they are, both would count until the wrong time comes.
+   */
+  #setBack(change: number): void {
+    const moved = new Map<string, number>();
+    for (const [key, buckets] of this.accounts) {
+      for (const bucket of [...buckets.values()]) {
+        const rolling = ROLLING[bucket.window];
+        if (rolling === undefined || bucket.start <= this.head.time) continue;
+        const start = Math.floor((bucket.start + change) / rolling.bucket) * rolling.bucket;
+        const end = start + rolling.bucket + rolling.length;
+        buckets.delete(bucket.start);
+        const target = this.#bucket({ key, window: bucket.window }, { start, end });
+        target.spent += bucket.spent;
+        target.held += bucket.held;
+        moved.set(`${key} ${bucket.start}`, start);
+      }
+    }
+    for (const [call, hold] of this.holds) {
+      const accounts = hold.accounts.map(([key, start]) => [key, moved.get(`${key} ${start}`) ?? start] as const);
+      this.holds.set(call, { ...hold, until: hold.until + change, accounts });
+    }
+    this.#nextDue = 0;
+  }
+
   /** Closed windows leave memory, unless a call that began in them is still in flight. */
   #prune(): void {
     this.#sincePrune = 0;
@@ -234,23 +223,8 @@ export class LedgerState {
       }
       if (buckets.size === 0) this.accounts.delete(key);
     }
-    dropLeastUsed(this.policies, POLICIES_KEPT);
-    dropLeastUsed(this.prices, PRICES_KEPT);
-    dropLeastUsed(this.keys, KEYS_KEPT);
-  }
-}
-
-/** Moves `key` to the end of the map, which is ordered by last use. */
-function touch<T>(map: Map<string, T>, key: string): void {
-  const value = map.get(key);
-  if (value === undefined) return;
-  map.delete(key);
-  map.set(key, value);
-}
-
-function dropLeastUsed(map: Map<string, unknown>, kept: number): void {
-  for (const key of map.keys()) {
-    if (map.size <= kept) return;
-    map.delete(key);
+    this.policies.prune();
+    this.prices.prune();
+    this.keys.prune();
   }
 }

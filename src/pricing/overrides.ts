@@ -75,7 +75,8 @@ function tokenCount(model: string, field: string, value: unknown): number {
   return value;
 }
 
-function rowFrom(model: string, override: CostOverride): PriceRow {
+/** The price row that an override stands for. Throws as `setCostOverride` does. */
+export function overrideRow(model: string, override: CostOverride): PriceRow {
   const row: PriceRow = { model, source: 'override', version: 'set in code', input: '', output: '' };
   for (const field of Object.keys(override)) {
     if (Object.hasOwn(RATES, field) || (COUNTS as readonly string[]).includes(field)) continue;
@@ -119,7 +120,7 @@ export function setCostOverride(model: string, override: CostOverride | null | u
       `cost override of ${JSON.stringify(model)}: found ${shown(override)}, expected an object`,
     );
   } else {
-    overrides.rows.set(model, rowFrom(model, override));
+    overrides.rows.set(model, overrideRow(model, override));
   }
   overrides.revision += 1;
 }

@@ -1,56 +1,79 @@
 /** RFC 8785 (JCS) for the values that receipts are made of: strings, safe integers, booleans, arrays, objects. */
 
-const ASCII_NAME = /^[\x20-\x7e]+$/;
+/** Names of digits alone are out too: JavaScript puts them in an order of its own. */
+const ASCII_NAME = /^(?!\d+$)[\x20-\x7e]+$/;
+
+/** Member names are few, and each is checked once. */
+const NAMES_KEPT = 4096;
+const checkedNames = new Set<string>();
+
+function checkName(name: string): void {
+  if (checkedNames.has(name)) return;
+  if (!ASCII_NAME.test(name)) throw new TypeError(`a receipt may not hold the member ${JSON.stringify(name)}`);
+  if (checkedNames.size >= NAMES_KEPT) checkedNames.clear();
+  checkedNames.add(name);
+}
 
 /**
  * The RFC 8785 form of `value`. Members with the value `undefined` are left out. Throws `TypeError` for what a
  * receipt may not hold: fractions, integers beyond 2^53, null, lone surrogates, member names outside ASCII.
+ *
+ * For values of this kind the RFC's form is that of `JSON.stringify` with the members in order (sections 3.2.2
+ * and 3.2.3: ECMAScript's own rules for strings and numbers), so the native function writes it.
  */
 export function canonicalJson(value: unknown): string {
+  return JSON.stringify(inOrder(value));
+}
+
+/** `value` itself where its members are in order already, else a copy in which they are. Checks all of it. */
+function inOrder(value: unknown): unknown {
   switch (typeof value) {
     case 'string':
       if (!value.isWellFormed()) throw new TypeError('a receipt may not hold a lone surrogate');
-      return JSON.stringify(value);
+      return value;
     case 'number':
       if (!Number.isSafeInteger(value) || Object.is(value, -0)) {
         throw new TypeError(`a receipt may hold only safe integers, not ${value}; write amounts as strings`);
       }
-      return String(value);
+      return value;
     case 'boolean':
-      return value ? 'true' : 'false';
+      return value;
     case 'object':
-      if (Array.isArray(value)) return canonicalArray(value);
-      if (value !== null) return canonicalObject(value as Record<string, unknown>);
+      if (Array.isArray(value)) return arrayInOrder(value);
+      if (value !== null) return objectInOrder(value as Record<string, unknown>);
   }
   throw new TypeError(`a receipt may not hold ${value === null ? 'null' : typeof value}`);
 }
 
-function canonicalArray(values: readonly unknown[]): string {
-  let text = '[';
+function arrayInOrder(values: readonly unknown[]): readonly unknown[] {
+  let copy: unknown[] | undefined;
   for (let index = 0; index < values.length; index++) {
-    text += (index === 0 ? '' : ',') + canonicalJson(values[index]);
+    const item = inOrder(values[index]);
+    if (item !== values[index]) (copy ??= [...values])[index] = item;
   }
-  return `${text}]`;
+  return copy ?? values;
 }
 
-function canonicalObject(value: Record<string, unknown>): string {
+function objectInOrder(value: Record<string, unknown>): Record<string, unknown> {
   const names = Object.keys(value);
-  for (let index = 1; index < names.length; index++) {
-    // Most objects are built in order; sorting only those that are not saves a third of the time.
-    if ((names[index - 1] as string) > (names[index] as string)) {
-      names.sort();
-      break;
-    }
-  }
-  let text = '{';
+  let before = '';
+  let isOrdered = true;
+  let changed: Map<string, unknown> | undefined;
   for (const name of names) {
+    checkName(name);
+    if (before > name) isOrdered = false;
+    before = name;
     const member = value[name];
     if (member === undefined) continue;
-    if (!ASCII_NAME.test(name))
-      throw new TypeError(`a receipt may not hold the member ${JSON.stringify(name)}`);
-    text += `${text === '{' ? '' : ','}${JSON.stringify(name)}:${canonicalJson(member)}`;
+    const ordered = inOrder(member);
+    if (ordered !== member) (changed ??= new Map()).set(name, ordered);
   }
-  return `${text}}`;
+  if (isOrdered && changed === undefined) return value;
+  const copy: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
+  for (const name of names.sort()) {
+    if (value[name] !== undefined) copy[name] = changed?.get(name) ?? value[name];
+  }
+  return copy;
 }
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

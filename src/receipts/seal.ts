@@ -1,4 +1,5 @@
 /** Turns drafts into receipts: numbers, dates, links and signs them. */
+import { toHex } from '#platform';
 import { AgentGuardError } from '../errors.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { sha256Text, type Signer } from './keys.ts';
@@ -24,23 +25,38 @@ export interface SealOptions {
   durableSeq?: number;
 }
 
-let lastTime = Number.NaN;
-let lastTimeText = '';
+// Receipts of one moment and leases of one length share their seconds, and writing a date costs microseconds.
+let seconds = [Number.NaN, Number.NaN];
+let secondTexts = ['', ''];
 
 /** RFC 3339 with milliseconds, in UTC. */
 export function instantText(time: number): string {
-  if (time !== lastTime) {
-    lastTimeText = new Date(time).toISOString();
-    lastTime = time;
+  const second = Math.floor(time / 1000);
+  let slot = seconds.indexOf(second);
+  if (slot < 0) {
+    slot = 0;
+    seconds = [second, seconds[0] as number];
+    secondTexts = [new Date(second * 1000).toISOString().slice(0, -4), secondTexts[0] as string];
   }
-  return lastTimeText;
+  return `${secondTexts[slot]}${String(Math.floor(time) - second * 1000).padStart(3, '0')}Z`;
+}
+
+let parsedText = '';
+let parsedTime = Number.NaN;
+
+/** The milliseconds of a receipt's date. Receipts of one batch have the same. */
+export function instantOf(text: string): number {
+  if (text !== parsedText) {
+    parsedTime = Date.parse(text);
+    parsedText = text;
+  }
+  return parsedTime;
 }
 
 /** Seals one draft after `head`. Throws `TypeError` for values that a receipt may not hold. */
 export function seal(draft: Draft, head: Head, { signer, now, durableSeq }: SealOptions): Receipt {
   const back = head.seq >= 0 ? head.time - now : 0;
-  const payload = {
-    ...draft,
+  const payload = mergeMembers(draft as unknown as Members, {
     ...(back > 0 && draft.type !== 'clock' && { clock_back_ms: back }),
     ...(durableSeq !== undefined && { durable_seq: durableSeq }),
     issued_at: instantText(draft.type === 'clock' ? now : Math.max(now, head.time)),
@@ -49,9 +65,9 @@ export function seal(draft: Draft, head: Head, { signer, now, durableSeq }: Seal
     ...(head.seq >= 0 && { previousReceiptHash: head.hash }),
     seq: head.seq + 1,
     v: 1,
-  } as Payload;
+  }) as unknown as Payload;
   const body = canonicalJson(payload);
-  const line = `{"payload":${body},"signature":{"alg":"EdDSA","kid":"${signer.kid}","sig":"${hex(signer.sign(body))}"}}`;
+  const line = `{"payload":${body},"signature":{"alg":"EdDSA","kid":"${signer.kid}","sig":"${toHex(signer.sign(body))}"}}`;
   // Counted in UTF-16 units, three bytes at most for each.
   if (line.length * 3 > MAX_LINE_BYTES) {
     throw new AgentGuardError(
@@ -62,18 +78,28 @@ export function seal(draft: Draft, head: Head, { signer, now, durableSeq }: Seal
   return { line, payload, hash: sha256Text(line) };
 }
 
+type Members = Record<string, unknown>;
+
+/** Two objects as one, in order where both are: then writing them down needs no sorting. */
+function mergeMembers(draft: Members, common: Members): Members {
+  const merged: Members = {};
+  const rest = Object.keys(common);
+  let next = 0;
+  for (const name in draft) {
+    while (next < rest.length && (rest[next] as string) < name) {
+      const earlier = rest[next++] as string;
+      merged[earlier] = common[earlier];
+    }
+    merged[name] = draft[name];
+  }
+  for (; next < rest.length; next++) merged[rest[next] as string] = common[rest[next] as string];
+  return merged;
+}
+
 /** The head after `receipt`. */
 export function headAfter(receipt: Receipt): Head {
   const { log, seq, issued_at: issuedAt } = receipt.payload;
-  return { log, seq, hash: receipt.hash, time: Date.parse(issuedAt) };
-}
-
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
-
-function hex(bytes: Uint8Array): string {
-  let text = '';
-  for (const byte of bytes) text += HEX[byte];
-  return text;
+  return { log, seq, hash: receipt.hash, time: instantOf(issuedAt) };
 }
 
 /** The text that a new key signs to prove that whoever admits it also holds it. */

@@ -70,7 +70,7 @@ export function fileLedger(options: FileLedgerOptions): Ledger {
   if (durability !== 'sync' && durability !== 'os') {
     throw new AgentGuardError(
       'invalid_config',
-      `fileLedger: durability: expected "sync" or "os", got ${durability}`,
+      `fileLedger: durability: expected "sync" or "os", got ${String(durability)}`,
     );
   }
   let shared: Shared | undefined;

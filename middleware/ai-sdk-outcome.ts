@@ -1,0 +1,163 @@
+/** How a call through the AI SDK ended, from its result, the parts of its stream, or its error. Pure. */
+import {
+  fieldsOf,
+  isFields,
+  listOf,
+  reportedMetadata,
+  reportedResponse,
+  reportedUsage,
+  sentModel,
+  textOf,
+  type Fields,
+} from './ai-sdk-usage.ts';
+import { estimateTextTokens } from '../src/estimate.ts';
+import { blockedError } from '../src/errors.ts';
+import type { CallOutcome } from '../src/settlement.ts';
+
+/** An estimate of the output tokens in a result: `content` since V2, fields of its own in V1. */
+function seenInResult(result: Fields): number {
+  const texts = [textOf(result['text']), textOf(result['reasoning'])];
+  for (const part of listOf(result['content'])) {
+    const { text, input } = fieldsOf(part);
+    texts.push(textOf(text) ?? textOf(input));
+  }
+  for (const call of listOf(result['toolCalls'])) texts.push(textOf(fieldsOf(call)['args']));
+  return estimateTextTokens(texts.filter((text) => text !== undefined).join('\n'));
+}
+
+/** The end of a call that answered in one piece. */
+export function resultOutcome(result: unknown, provider: string): CallOutcome {
+  const fields = fieldsOf(result);
+  const { usage, response } = fields;
+  const metadata = fields['providerMetadata'];
+  const seenOutputTokens = seenInResult(fields);
+  const told = reportedUsage(usage, { provider, metadata, seenOutputTokens });
+  const requested = sentModel(result);
+  return {
+    outcome: 'ok',
+    ...(told !== undefined && { usage: told }),
+    seenOutputTokens,
+    ...(requested !== undefined && { servedModel: requested }),
+    ...reportedResponse(response),
+    ...reportedMetadata(metadata, usage, provider),
+  };
+}
+
+/** An estimate of the output tokens in one part of a stream, of any version. */
+function seenInPart(part: Fields): number {
+  const { type, delta, textDelta, argsTextDelta } = part;
+  const isOutput = type === 'reasoning' || (typeof type === 'string' && type.endsWith('-delta'));
+  const text = textOf(delta) ?? textOf(textDelta) ?? textOf(argsTextDelta);
+  return isOutput && text !== undefined ? estimateTextTokens(text) : 0;
+}
+
+/** Reasons to finish that only a model gives; others stand for a stream that broke off. */
+const FINISHED: ReadonlySet<unknown> = new Set(['stop', 'length', 'tool-calls', 'content-filter']);
+
+/** Adds up what the parts of a stream say, for the one outcome at its end. */
+export class StreamTally {
+  readonly #provider: string;
+  readonly #requested: string | undefined;
+  #seen = 0;
+  #callsWithoutDeltas = 0;
+  #response: ReturnType<typeof reportedResponse> = {};
+  #finish: Fields | undefined;
+  #failed = false;
+
+  constructor(provider: string, opened: unknown) {
+    this.#provider = provider;
+    this.#requested = sentModel(opened);
+  }
+
+  see(part: unknown): void {
+    const fields = fieldsOf(part);
+    const { type, input, args } = fields;
+    this.#seen += seenInPart(fields);
+    if (type === 'tool-call')
+      this.#callsWithoutDeltas += estimateTextTokens(textOf(input) ?? textOf(args) ?? '');
+    else if (type === 'response-metadata')
+      this.#response = { ...this.#response, ...reportedResponse(fields) };
+    else if (type === 'finish') this.#finish = fields;
+    else if (type === 'error') this.#failed = true;
+  }
+
+  /**
+   * The outcome. Usage that came counts whatever the ending, but for a stream that broke off: what a provider has
+   * then is a count from before the break, which counts only if it comes with the provider's own cost.
+   */
+  outcome(broken: 'aborted' | 'error' | undefined): CallOutcome {
+    const { usage, providerMetadata: metadata, finishReason } = this.#finish ?? {};
+    const reason = isFields(finishReason) ? finishReason['unified'] : finishReason;
+    const isFinished = this.#finish !== undefined && FINISHED.has(reason);
+    const failed = broken ?? (this.#failed || reason === 'error' ? 'error' : undefined);
+    const provider = this.#provider;
+    const seenOutputTokens = Math.max(this.#seen, this.#callsWithoutDeltas);
+    const told = reportedUsage(usage, { provider, metadata, seenOutputTokens });
+    const reported = reportedMetadata(metadata, usage, provider);
+    const counts = isFinished || (failed === undefined && reason !== 'interrupted') || 'cost' in reported;
+    return {
+      outcome: isFinished && !this.#failed ? 'ok' : (failed ?? 'ok'),
+      ...(told !== undefined && counts && { usage: told }),
+      seenOutputTokens,
+      ...(this.#requested !== undefined && { servedModel: this.#requested }),
+      ...this.#response,
+      ...reported,
+    };
+  }
+}
+
+/** Codes of connections that never came about. */
+const NEVER_CONNECTED: ReadonlySet<unknown> = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'CERT_HAS_EXPIRED',
+  'CERT_NOT_YET_VALID',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+]);
+
+/** Codes that an open connection can fail with, too. */
+const MAYBE_CONNECTED: ReadonlySet<unknown> = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT']);
+
+/** Errors that the AI SDK's providers throw while they put a request together. */
+const BEFORE_SENDING = [
+  'LoadAPIKeyError',
+  'LoadSettingError',
+  'UnsupportedFunctionalityError',
+  'InvalidPromptError',
+].map((name) => Symbol.for(`vercel.ai.error.AI_${name}`));
+
+function neverConnected({ code, syscall }: Fields): boolean {
+  if (MAYBE_CONNECTED.has(code)) return syscall === 'connect';
+  return NEVER_CONNECTED.has(code) && syscall !== 'read' && syscall !== 'write';
+}
+
+/** True when an error proves that the request never left: only for what can't happen later. */
+function neverSent(error: unknown): boolean {
+  if (isFields(error) && BEFORE_SENDING.some((mark) => mark in error)) return true;
+  // an inner guard of the same call refused it
+  const refused: unknown = blockedError(error);
+  if (refused !== undefined && refused === error) return true;
+  const seen = new Set<unknown>();
+  for (let cause = error; isFields(cause) && !seen.has(cause); cause = cause['cause']) {
+    seen.add(cause);
+    if (neverConnected(cause)) return true;
+    const attempts = listOf(cause['errors']).map(fieldsOf);
+    if (attempts.length > 0 && attempts.every(neverConnected)) return true;
+  }
+  return false;
+}
+
+/** The end of a call whose `doGenerate` or `doStream` threw. */
+export function failureOutcome(error: unknown, signal: AbortSignal | undefined): CallOutcome {
+  const { statusCode } = fieldsOf(error);
+  if (neverSent(error)) return { outcome: 'not_sent' };
+  if (typeof statusCode === 'number' && statusCode >= 400) return { outcome: 'refused' };
+  return { outcome: signal?.aborted === true ? 'aborted' : 'error' };
+}

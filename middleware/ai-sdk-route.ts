@@ -1,0 +1,192 @@
+/**
+ * Sends a call to another model or with another output limit. Every change is checked on the request as it will
+ * be; what can't be changed for certain isn't changed.
+ */
+import type { SpendRequest } from '../src/prepare.ts';
+import { fieldsOf, isFields, namespaceOf, promptShape, type Fields } from './ai-sdk-usage.ts';
+import {
+  addedBudget,
+  bodyOf,
+  camelCase,
+  isWrapped,
+  limitIn,
+  limitKey,
+  optionsKey,
+  positive,
+  readWire,
+  writesOptions,
+  type ModelLike,
+  type Sending,
+  type Wire,
+} from './ai-sdk-wire.ts';
+
+/** The same call with fields of the provider's own options replaced, in every place that the provider reads. */
+function withOptions({ model, params }: Sending, changes: Fields, names?: readonly string[]): Sending {
+  const key = optionsKey(params);
+  const options = fieldsOf(params[key]);
+  const name = namespaceOf(model.provider);
+  // the spelling in camel case wins, but versions before 7 don't read it
+  const places = names ?? (camelCase(name) in options ? [name, camelCase(name)] : [name]);
+  const changed: Record<string, unknown> = { ...options };
+  for (const place of places) changed[place] = { ...fieldsOf(options[place]), ...changes };
+  return { model, params: { ...params, [key]: changed } };
+}
+
+/** The same call with this output limit in its request, or `undefined` where that can't be done for certain. */
+export function withLimit(sending: Sending, limit: number): Sending | undefined {
+  const { model, params } = sending;
+  const key = limitKey(params);
+  let changed: Sending;
+  if (writesOptions(model)) {
+    changed = { model, params: { ...params, [key]: limit } };
+    const named = bodyOf(changed);
+    const completion = positive(named['max_completion_tokens']) !== undefined;
+    if (completion && bodyOf(sending)['max_tokens'] == null) changed = { model, params };
+    if (completion) changed = withOptions(changed, { max_completion_tokens: limit });
+    // `extraBody` comes after the call's own limit, the provider's options after both
+    if (isWrapped(model))
+      changed = withOptions(changed, { max_completion_tokens: undefined, max_tokens: limit });
+    else if (limitIn(bodyOf(changed)) !== limit) changed = withOptions(changed, { max_tokens: limit });
+  } else {
+    const added = addedBudget(sending);
+    if (added === 'unknown' || limit <= added) return undefined;
+    changed = { model, params: { ...params, [key]: limit - added } };
+    const options = fieldsOf(params[optionsKey(params)]);
+    const named = ['openai', 'azure'].filter(
+      (name) => fieldsOf(options[name])['maxCompletionTokens'] != null,
+    );
+    if (named.length > 0) changed = withOptions(changed, { maxCompletionTokens: limit }, named);
+  }
+  return readWire(changed).limit === limit ? changed : undefined;
+}
+
+/**
+ * True for an instance of a provider's own class, whose request names its `modelId`. False for wrapped models and
+ * for adapters of another version, which would call the original.
+ */
+function isCloneable(model: ModelLike): boolean {
+  const prototype = Object.getPrototypeOf(model) as { doGenerate?: unknown } | null;
+  const id = Object.getOwnPropertyDescriptor(model, 'modelId');
+  if (prototype === null || prototype === Object.prototype || typeof prototype.doGenerate !== 'function')
+    return false;
+  const version = Object.getOwnPropertyDescriptor(model, 'specificationVersion');
+  const isAdapted = version !== undefined && version.value !== model.specificationVersion;
+  return id !== undefined && 'value' in id && !isAdapted;
+}
+
+function clone(model: ModelLike, modelId: string): ModelLike {
+  const { settings, config } = model as { settings?: unknown; config?: unknown };
+  const copy = Object.assign(Object.create(Object.getPrototypeOf(model) as object) as ModelLike, model, {
+    modelId,
+  });
+  if (isFields(settings) && 'models' in settings)
+    Object.assign(copy, { settings: { ...settings, models: undefined } });
+  if (isFields(config) && 'requestModelId' in config) {
+    Object.assign(copy, { config: { ...config, requestModelId: undefined } });
+  }
+  return copy;
+}
+
+/** Takes every fallback that a call names out of its options. */
+function withoutFallbacks(sending: Sending): Sending {
+  let cleared = sending;
+  const options = fieldsOf(sending.params[optionsKey(sending.params)]);
+  if (fieldsOf(options['anthropic'])['fallbacks'] != null)
+    cleared = withOptions(cleared, { fallbacks: undefined }, ['anthropic']);
+  if (fieldsOf(options['gateway'])['models'] != null)
+    cleared = withOptions(cleared, { models: undefined }, ['gateway']);
+  return cleared;
+}
+
+const ROUTED = { models: undefined, route: undefined };
+
+export type ResolveModel = (id: string) => unknown;
+
+function isModelLike(value: unknown): value is ModelLike {
+  const { doGenerate, doStream } = fieldsOf(value);
+  return typeof doGenerate === 'function' && typeof doStream === 'function';
+}
+
+/**
+ * The same call sent to `id` and to no other model, or `undefined` where no way is certain: by the model that
+ * `resolve` knows, by the provider's own option, or by a copy of the model under the other name.
+ */
+export function withModel(sending: Sending, id: string, resolve?: ResolveModel): Sending | undefined {
+  const { model, params } = sending;
+  const resolved = resolve?.(id);
+  if (isModelLike(resolved)) {
+    if (resolved.specificationVersion !== model.specificationVersion) return undefined;
+    const target = withoutFallbacks({ model: resolved, params });
+    const routed = writesOptions(resolved)
+      ? withOptions(target, { ...ROUTED, model: resolved.modelId })
+      : target;
+    return readWire(routed).fallbacks.length === 0 ? routed : undefined;
+  }
+  const ways: Sending[] = [];
+  if (writesOptions(model)) ways.push(withOptions(sending, { ...ROUTED, model: id }));
+  else if (isCloneable(model)) ways.push(withoutFallbacks({ model: clone(model, id), params }));
+  return ways.find((way) => {
+    const wire = readWire(way);
+    return wire.model === id && wire.fallbacks.length === 0;
+  });
+}
+
+/**
+ * A model inside another wrapper may name more models than can be seen. The names that were decided on are written
+ * out, so that no other can be in the request.
+ */
+export function pinned(sending: Sending, wire: Pick<Wire, 'model' | 'fallbacks' | 'choices'>): Sending {
+  const { model } = sending;
+  if (!isWrapped(model) || namespaceOf(model.provider) !== 'openrouter') return sending;
+  const { fallbacks, choices } = wire;
+  const models = fallbacks.length > 0 ? [...fallbacks] : undefined;
+  return withOptions(sending, { model: wire.model, models, n: choices === 1 ? undefined : choices });
+}
+
+/** What a decision asks for: another model, an output limit, or neither. */
+export interface Orders {
+  model?: string | undefined;
+  limit?: number | undefined;
+}
+
+/**
+ * The call as a decision wants it, or `undefined` where it can't be had: sent to another model it must keep the
+ * output limit and the number of answers that its cost was bounded with, and take on no fee.
+ */
+export function carryOut(sending: Sending, orders: Orders, resolve?: ResolveModel): Sending | undefined {
+  const { model, limit } = orders;
+  if (model === undefined) return limit === undefined ? sending : withLimit(sending, limit);
+  const asked = readWire(sending);
+  const kept = limit ?? asked.limit;
+  let routed = withModel(sending, model, resolve);
+  if (routed !== undefined && kept !== undefined && readWire(routed).limit !== kept)
+    routed = withLimit(routed, kept);
+  if (routed === undefined) return undefined;
+  const { choices, fallbacks, unbounded } = readWire(routed);
+  return choices <= asked.choices && fallbacks.length === 0 && unbounded === undefined ? routed : undefined;
+}
+
+/** Any limit serves to see whether one can be set. */
+const SOME_LIMIT = 65_537;
+
+/** A call as the guard wants to know it. */
+export function spendRequest(sending: Sending, resolve: ResolveModel | undefined): SpendRequest {
+  const wire = readWire(sending);
+  const prompt = promptShape(sending.params);
+  const extra =
+    wire.extraText === undefined ? prompt : { ...prompt, texts: [...prompt.texts, wire.extraText] };
+  const limitCanBeSet = withLimit(sending, SOME_LIMIT) !== undefined;
+  const limit = limitCanBeSet && wire.limit === undefined ? SOME_LIMIT : wire.limit;
+  return {
+    model: wire.model,
+    provider: namespaceOf(sending.model.provider),
+    fallbacks: wire.fallbacks,
+    prompt: extra,
+    ...(wire.unbounded !== undefined && { unbounded: wire.unbounded }),
+    ...(wire.limit !== undefined && { maxOutputTokens: wire.limit }),
+    choices: wire.choices,
+    ...(wire.reasoningTokens !== undefined && { reasoningTokens: wire.reasoningTokens }),
+    limitCanBeSet,
+    canRoute: (model) => carryOut(sending, { model, limit }, resolve) !== undefined,
+  };
+}

@@ -1,0 +1,149 @@
+/** Spend control for the Vercel AI SDK: a language model middleware for `ai` 4 to 7. */
+import { failureOutcome, resultOutcome, StreamTally } from './ai-sdk-outcome.ts';
+import { carryOut, pinned, spendRequest } from './ai-sdk-route.ts';
+import type { Fields } from './ai-sdk-usage.ts';
+import { readWire, takeScope, type ModelLike, type Sending } from './ai-sdk-wire.ts';
+import { guardedStream } from './guarded-stream.ts';
+import { AgentGuardBlockedError } from '../src/errors.ts';
+import type { GuardedCall } from '../src/guarded-call.ts';
+import { createSpendGuard, isSpendGuard, type SpendGuard } from '../src/guard.ts';
+import { checkScope } from '../src/options.ts';
+import type { SpendPolicy } from '../src/policy.ts';
+import type { SpendRequest } from '../src/prepare.ts';
+import { layerScopes, withSpendScope, type SpendScope } from '../src/scope.ts';
+
+export type { ModelLike } from './ai-sdk-wire.ts';
+
+export interface AiSdkGuardOptions {
+  /** With a policy, the guard's scope; with a guard, a layer of scope of every call through this middleware. */
+  scope?: SpendScope;
+  /**
+   * The model to use when a call is sent to `id`. Without it, OpenRouter's and OpenAI-compatible models are told in
+   * the request and other providers' models are copied under the other id. Must not return a guarded model: the
+   * call would be decided twice. `undefined` leaves the choice to these ways.
+   */
+  resolveModel?: (id: string) => ModelLike | undefined;
+}
+
+/** Fits `wrapLanguageModel` and `wrapProvider` of every version without their types. */
+export interface SpendGuardMiddleware {
+  readonly specificationVersion: 'v3';
+  wrapGenerate<R>(call: { doGenerate(): PromiseLike<R>; params: object; model: ModelLike }): Promise<R>;
+  wrapStream<R>(call: { doStream(): PromiseLike<R>; params: object; model: ModelLike }): Promise<R>;
+}
+
+/** The scope of one call, for its `providerOptions`: `{ providerOptions: spendOptions({ scope: { userId } }) }`. */
+export function spendOptions(options: { scope: SpendScope }): { spendGuard: Record<string, string> } {
+  const set = Object.entries(checkScope('scope', options.scope)).filter(([, value]) => value !== undefined);
+  return { spendGuard: Object.fromEntries(set) as Record<string, string> };
+}
+
+/** Begins a call with the middleware's layer of scope between the surrounding one and the call's own. */
+function begin(
+  guard: SpendGuard,
+  layer: SpendScope | undefined,
+  request: SpendRequest,
+): Promise<GuardedCall> {
+  const { scope, conflict } = layerScopes([layer, request.scope]);
+  // carried as a contradiction, so that the guard refuses the call with a receipt
+  if (conflict !== undefined && layer !== undefined) return withSpendScope(layer, () => guard.begin(request));
+  return guard.begin({ ...request, scope });
+}
+
+/** A call that may leave, as it is to be sent. */
+interface Opened extends Sending {
+  call: GuardedCall;
+  /** True when the call is sent as the framework made it. */
+  isUnchanged: boolean;
+  signal: AbortSignal | undefined;
+}
+
+/** Sends an opened call; one that fails is settled. Rejects with what the model rejects with. */
+async function send<R>(opened: Opened, work: () => PromiseLike<R>): Promise<R> {
+  const { call, signal } = opened;
+  if (signal?.aborted === true) {
+    await call.settle({ outcome: 'not_sent' });
+    throw signal.reason;
+  }
+  try {
+    return await work();
+  } catch (error) {
+    await call.settle(failureOutcome(error, signal));
+    throw error;
+  }
+}
+
+/**
+ * A middleware for `wrapLanguageModel` that decides, holds, settles and records every call of the model, retries
+ * and the steps of agents one by one. Put it last in a list of middleware. Takes a policy, several, or a guard that
+ * other adapters share.
+ *
+ * Its calls reject with `AgentGuardBlockedError` when they may not be made; every other error is the model's own.
+ * Throws `AgentGuardError` at once for a policy or scope that isn't valid.
+ */
+export function spendGuard(
+  policy: SpendPolicy | readonly SpendPolicy[] | SpendGuard,
+  options: AiSdkGuardOptions = {},
+): SpendGuardMiddleware {
+  const { resolveModel } = options;
+  const scope = checkScope('scope', options.scope);
+  const isShared = isSpendGuard(policy);
+  const guard = isShared ? policy : createSpendGuard({ policy, scope });
+
+  async function open(model: ModelLike, given: Fields): Promise<Opened> {
+    const own = takeScope(given);
+    const asked: Sending = { model, params: own.params };
+    const signal = given['abortSignal'] as AbortSignal | undefined;
+    const request = spendRequest(asked, resolveModel);
+    const call = await begin(guard, isShared ? scope : undefined, {
+      ...request,
+      ...(own.scope !== undefined && { scope: own.scope }),
+      ...(signal !== undefined && { signal }),
+    });
+    const target = call.decision === 'downgrade' ? call.model : undefined;
+    const carried = carryOut(asked, { model: target, limit: call.maxOutputTokens }, resolveModel);
+    if (carried === undefined) {
+      await call.settle({ outcome: 'not_sent' });
+      const message = `${request.model} was blocked (no_route): the decision could not be carried out`;
+      throw new AgentGuardBlockedError({
+        reason: 'no_route',
+        message,
+        model: request.model,
+        callId: call.id,
+      });
+    }
+    const counts = call.reason === 'within_caps' || call.reason === 'over_soft_cap';
+    const sending = counts ? pinned(carried, readWire(carried)) : carried;
+    const isUnchanged = sending.model === model && sending.params === given;
+    return { ...sending, call, isUnchanged, signal };
+  }
+
+  return {
+    specificationVersion: 'v3',
+    async wrapGenerate({ params, model, ...hooks }) {
+      const opened = await open(model, params as Fields);
+      const changed = () =>
+        opened.model.doGenerate(opened.params as never) as ReturnType<typeof hooks.doGenerate>;
+      const result = await send(opened, opened.isUnchanged ? () => hooks.doGenerate() : changed);
+      await opened.call.settle(resultOutcome(result, opened.model.provider));
+      return result;
+    },
+    async wrapStream({ params, model, ...hooks }) {
+      const opened = await open(model, params as Fields);
+      const changed = () =>
+        opened.model.doStream(opened.params as never) as ReturnType<typeof hooks.doStream>;
+      const result = await send(opened, opened.isUnchanged ? () => hooks.doStream() : changed);
+      const tally = new StreamTally(opened.model.provider, result);
+      const stream = guardedStream((result as { stream: ReadableStream<unknown> }).stream, {
+        onPart: (part) => tally.see(part),
+        onEnd: ({ how }) => {
+          const aborted = how === 'cancelled' || opened.signal?.aborted === true;
+          return opened.call.settle(
+            tally.outcome(aborted ? 'aborted' : how === 'failed' ? 'error' : undefined),
+          );
+        },
+      });
+      return { ...result, stream };
+    },
+  };
+}

@@ -1,0 +1,131 @@
+/** One pass over a log: the verdict, what its receipts add up to, and the receipts of one call. */
+import { open } from 'node:fs/promises';
+import type { NanoUsd } from '../../money.ts';
+import type { Payload, Receipt } from '../../receipts/payloads.ts';
+import { verifyLog, type LogVerdict, type Trust } from '../../receipts/verify.ts';
+import { CallTrace } from './trace.ts';
+
+/** What the receipts that verified add up to. */
+export interface LogTotals {
+  allowed: number;
+  downgraded: number;
+  blocked: number;
+  /** Calls in flight: decided, neither settled nor expired. */
+  open: number;
+  /** Calls that were never settled, and count at their full hold. */
+  expired: number;
+  /** Nano-USD that calls were settled at, late corrections included. */
+  settled: NanoUsd;
+}
+
+export interface LogAudit {
+  verdict: LogVerdict;
+  totals: LogTotals;
+  /** The last receipt that verified. */
+  head?: { seq: number; hash: string; time: string };
+  /** Where `options.trace` asked for one. */
+  trace?: CallTrace;
+}
+
+export interface AuditOptions {
+  /** Collects the receipts of this call: an id, or `latest`. */
+  trace?: string;
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** Verifies the log in `file` and adds it up. Reads only, needs no lock, and takes the same memory for any length. */
+export async function auditLog(file: string, trust: Trust, options: AuditOptions = {}): Promise<LogAudit> {
+  const tally = new Tally();
+  const trace = options.trace === undefined ? undefined : new CallTrace(options.trace);
+  let head: LogAudit['head'];
+  const onReceipt = (receipt: Receipt): void => {
+    const { payload, hash } = receipt;
+    head = { seq: payload.seq, hash, time: payload.issued_at };
+    tally.add(payload);
+    trace?.add(receipt);
+  };
+  const verdict = await verifyLog(wholeLinesOf(file, options.onProgress), trust, onReceipt);
+  return { verdict, totals: tally.totals(), ...(head && { head }), ...(trace && { trace }) };
+}
+
+class Tally {
+  readonly #open = new Set<string>();
+  readonly #counts = { allow: 0, downgrade: 0, block: 0 };
+  #expired = 0;
+  #settled: NanoUsd = 0n;
+
+  add(payload: Payload): void {
+    switch (payload.type) {
+      case 'decision':
+        this.#counts[payload.decision] += 1;
+        if (payload.decision !== 'block') this.#open.add(payload.call);
+        break;
+      case 'settlement':
+        // A hold ends once; nothing else moves money.
+        if (!this.#open.delete(payload.call)) break;
+        if (payload.outcome === 'expired') this.#expired += 1;
+        this.#settled += BigInt(payload.cost.amount);
+        break;
+      case 'adjustment':
+        this.#settled += BigInt(payload.change);
+        break;
+    }
+  }
+
+  totals(): LogTotals {
+    const { allow, downgrade, block } = this.#counts;
+    return {
+      allowed: allow,
+      downgraded: downgrade,
+      blocked: block,
+      open: this.#open.size,
+      expired: this.#expired,
+      settled: this.#settled,
+    };
+  }
+}
+
+const CHUNK_BYTES = 256 * 1024;
+const NEWLINE = 0x0a;
+/** How long the end of a line that is being written is waited for. */
+const TAIL_WAIT_MS = 50;
+const TAIL_WAITS = 10;
+
+/**
+ * The bytes of a log as long as it was when this began, and to the end of its last line: other processes may be
+ * appending meanwhile, and a line that is half written is no damage.
+ */
+async function* wholeLinesOf(
+  file: string,
+  onProgress?: (done: number, total: number) => void,
+): AsyncGenerator<Uint8Array> {
+  const handle = await open(file, 'r');
+  try {
+    const total = (await handle.stat()).size;
+    let done = 0;
+    let last = NEWLINE;
+    for (let waits = 0; done < total || (last !== NEWLINE && waits < TAIL_WAITS);) {
+      const { bytesRead, buffer } = await handle.read(Buffer.alloc(CHUNK_BYTES), 0, CHUNK_BYTES, done);
+      if (bytesRead === 0) {
+        if (done < total) return;
+        waits += 1;
+        await new Promise((resolve) => setTimeout(resolve, TAIL_WAIT_MS));
+        continue;
+      }
+      const bytes = upToLineEnd(buffer.subarray(0, bytesRead), total - done);
+      done += bytes.length;
+      last = bytes.at(-1) as number;
+      yield bytes;
+      onProgress?.(Math.min(done, total), total);
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Cuts what was appended after the line that `wanted` bytes end in. */
+function upToLineEnd(bytes: Uint8Array, wanted: number): Uint8Array {
+  if (bytes.length <= wanted) return bytes;
+  const end = bytes.indexOf(NEWLINE, Math.max(0, wanted - 1));
+  return end < 0 ? bytes : bytes.subarray(0, end + 1);
+}

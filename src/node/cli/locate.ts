@@ -1,0 +1,132 @@
+/** Finding a log, and the key that it is to be verified with. */
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fromBase64url, thumbprint } from '../../receipts/keys.ts';
+import { MAX_LINE_BYTES } from '../../receipts/payloads.ts';
+import { parseLine } from '../../receipts/verify.ts';
+import { homeDirectory, KEY_FILE, LOG_FILE, tenantFolder } from '../home.ts';
+import { installationPublicKey } from '../installation-key.ts';
+import { CliError, commandText, printable } from './output.ts';
+
+/** Folders of a home that hold a log. */
+function tenantsOf(home: string): string[] {
+  if (!existsSync(home)) return [];
+  const folders = readdirSync(home, { withFileTypes: true }).filter((entry) => !entry.isFile());
+  return folders.map(({ name }) => name).filter((name) => existsSync(join(home, name, LOG_FILE)));
+}
+
+function onlyLogOf(home: string, doing: string): string {
+  const tenants = tenantsOf(home);
+  const [only] = tenants;
+  if (tenants.length === 1 && only !== undefined) return join(home, only, LOG_FILE);
+  if (tenants.length === 0) {
+    throw new CliError(
+      `There is no log in ${home} yet: a guard writes the first receipt at its first call. Name the log's file or ` +
+        'folder, or set AGENTGUARD_HOME.',
+    );
+  }
+  const choices = tenants.map((name) => `  ${commandText(doing, join(home, name))}`);
+  throw new CliError(
+    [`${home} holds the logs of ${tenants.length} tenants. Name one:`, ...choices].join('\n'),
+  );
+}
+
+/**
+ * The log that a user means by `path`: a file, a folder, a tenant's name, or nothing for the only log of the home.
+ * Throws `CliError` that lists the choices or says where a log was looked for.
+ */
+export function findLog(path: string | undefined, doing: 'verify' | 'clock'): string {
+  if (path === undefined) return onlyLogOf(homeDirectory(), doing);
+  const absolute = resolve(path);
+  if (!existsSync(absolute)) {
+    const named = join(homeDirectory(), tenantFolder(path), LOG_FILE);
+    if (existsSync(named)) return named;
+    throw new CliError(
+      `There is no file or folder ${absolute}. Logs lie in ${join(homeDirectory(), '<tenant>', LOG_FILE)}; name ` +
+        'that file, its folder or the tenant.',
+    );
+  }
+  if (!statSync(absolute).isDirectory()) return absolute;
+  const file = join(absolute, LOG_FILE);
+  if (existsSync(file)) return file;
+  if (tenantsOf(absolute).length > 0) return onlyLogOf(absolute, doing);
+  throw new CliError(`The folder ${absolute} holds no ${LOG_FILE}. Name the log's file, or its folder.`);
+}
+
+/** The installation key's file that belongs to a log: beside it, or in the home above it. */
+export function keyFileOf(logFile: string): string | undefined {
+  const folder = dirname(logFile);
+  return [join(folder, KEY_FILE), join(dirname(folder), KEY_FILE)].find((path) => existsSync(path));
+}
+
+/** Which key a log is verified with, and who says so. */
+export interface KeyChoice {
+  keys: readonly Uint8Array[];
+  /** RFC 7638 thumbprint of the key; of a pin that fits no key, the pin itself. */
+  thumbprint?: string;
+  /** `pinned` on the command line, found beside the log (`installation`), or `none`. */
+  source: 'pinned' | 'installation' | 'none';
+  keyFile?: string;
+}
+
+/** Throws `CliError` for a pin that can't be a key, `AgentGuardError` for a key file that isn't safe. */
+export function chooseKey(logFile: string, pin: string | undefined): KeyChoice {
+  if (pin !== undefined) return pinnedKey(logFile, pin);
+  const keyFile = keyFileOf(logFile);
+  const key = keyFile === undefined ? undefined : installationPublicKey(keyFile);
+  if (keyFile === undefined || key === undefined) return { keys: [], source: 'none' };
+  return { keys: [key], thumbprint: thumbprint(key), source: 'installation', keyFile };
+}
+
+function pinnedKey(logFile: string, pin: string): KeyChoice {
+  const named = keyFromText(pin) === undefined ? keyFromJwk(pin) : undefined;
+  if (named !== undefined) return { keys: [named], thumbprint: thumbprint(named), source: 'pinned' };
+  // Thumbprints and public keys look alike; the key that the log shows can only fit one of the two readings.
+  const shown = firstKey(logFile);
+  if (shown !== undefined && thumbprint(shown) === pin) {
+    return { keys: [shown], thumbprint: pin, source: 'pinned' };
+  }
+  const key = keyFromText(pin) as Uint8Array;
+  const isShown = shown !== undefined && Buffer.from(shown).equals(key);
+  return { keys: [key], thumbprint: isShown ? thumbprint(key) : pin, source: 'pinned' };
+}
+
+function keyFromText(text: string): Uint8Array | undefined {
+  try {
+    return fromBase64url(text, 32);
+  } catch {
+    return undefined;
+  }
+}
+
+function keyFromJwk(path: string): Uint8Array {
+  const expected = 'expected a thumbprint, a public key (43 characters of base64url) or the file of a JWK';
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch {
+    throw new CliError(`--key ${printable(path)}: ${expected}.`);
+  }
+  try {
+    const jwk = JSON.parse(text) as { crv?: unknown; x?: unknown };
+    if (jwk.crv === 'Ed25519') return fromBase64url(String(jwk.x), 32);
+  } catch {
+    // reported below
+  }
+  throw new CliError(`--key: ${basename(path)} is not an Ed25519 key as a JWK (members "crv" and "x").`);
+}
+
+/** The public key that a log's first line shows. Information for matching a pin, never a source of trust. */
+function firstKey(logFile: string): Uint8Array | undefined {
+  const bytes = new Uint8Array(MAX_LINE_BYTES);
+  const fd = openSync(logFile, 'r');
+  try {
+    const count = readSync(fd, bytes, 0, bytes.length, 0);
+    const end = bytes.subarray(0, count).indexOf(10);
+    const parsed = parseLine(bytes.subarray(0, Math.max(0, end)));
+    if ('problem' in parsed || parsed.payload.type !== 'genesis') return undefined;
+    return keyFromText(parsed.payload.public_key);
+  } finally {
+    closeSync(fd);
+  }
+}

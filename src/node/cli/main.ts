@@ -1,0 +1,114 @@
+#!/usr/bin/env node
+/** The `agentguard` command. Each subcommand is loaded when it is asked for, so that starting stays fast. */
+import { Command, CommanderError } from 'commander';
+import { SDK } from '../../version.ts';
+import { failure } from './output.ts';
+import type { VerifyOptions } from './verify.ts';
+
+const EXAMPLES = `
+Examples:
+  agentguard demo                          an agent under a policy, offline, in a few seconds
+  agentguard verify                        the verdict on the only log of ~/.agentguard
+  agentguard verify acme --trace latest    the same for tenant acme, with its latest call in words
+  agentguard clock acme                    does the log's time agree with this machine's?
+
+Logs and keys lie in ~/.agentguard, or where AGENTGUARD_HOME says.`;
+
+const VERIFY_HELP = `
+Without --key the log is held against this machine's own installation key. An auditor pins the key and the log
+id that the operator gave by another way than the log itself.
+
+Exit codes: 0 valid, 1 invalid, 2 undecidable or not readable.
+
+Examples:
+  agentguard verify
+  agentguard verify ~/.agentguard/acme --trace latest
+  agentguard verify decisions.ndjson --key ncSZXyf6Lgmhfh1E4ftw2Y8jxqpsTaQAWpZDIi4d5f4 --json`;
+
+const CLOCK_HELP = `
+A log never goes back in time by itself. When its last receipt lies more than 5 minutes in this machine's future,
+calls are blocked (reason clock) until the clock is corrected, or until --accept writes a signed receipt which
+says that the log goes on at the present time.
+
+Exit codes: 0 calls can be decided, 1 the log lies in the future, 2 not readable or not accepted.`;
+
+const DEMO_HELP = `
+A tool-calling agent runs into a soft cap and a hard cap: on a simulator of OpenRouter, or with --live on the
+real one (needs OPENROUTER_API_KEY, spends real money, at most the hard cap of 7 cents).
+
+Exit codes: 0 the ledger agrees with the bill and the log is valid, 1 it doesn't, 2 the demo could not run.`;
+
+function program(): Command {
+  const agentguard = new Command('agentguard')
+    .description('Spend control for LLM calls: run the demo, verify a log of signed receipts.')
+    .version(SDK.slice(SDK.lastIndexOf('/') + 1))
+    .addHelpText('after', EXAMPLES)
+    .action(() => agentguard.outputHelp());
+  agentguard
+    .command('demo')
+    .description('run an agent through allow, downgrade and block, and check the ledger against the bill')
+    .option('--live', 'on the real OpenRouter, with OPENROUTER_API_KEY')
+    .option('--json', 'print one JSON document')
+    .option('--dir <folder>', 'where the log goes (default: a new folder under the temporary one)')
+    .addHelpText('after', DEMO_HELP)
+    .action(async (options: { live?: boolean; json?: boolean; dir?: string }) => {
+      const { demoCommand } = await import('./demo.ts');
+      process.exitCode = await demoCommand(options);
+    });
+  agentguard
+    .command('verify')
+    .description('verify every receipt of a log; changes nothing, also while the log is in use')
+    .argument('[path]', 'a log file, its folder, or a tenant (default: the only tenant of the home)')
+    .option('--trace <call>', 'show a call in words: "latest" or a call id')
+    .option('--key <key>', 'pin the installation key: its thumbprint, public key or JWK file')
+    .option('--log-id <id>', 'pin the log, so that another one of the same key is refused')
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', VERIFY_HELP)
+    .action(async (path: string | undefined, options: VerifyOptions) => {
+      const { verifyCommand } = await import('./verify.ts');
+      process.exitCode = await verifyCommand(path, options);
+    });
+  agentguard
+    .command('clock')
+    .description('compare the time of a log with the clock of this machine')
+    .argument('[path]', 'a log file, its folder, or a tenant (default: the only tenant of the home)')
+    .option('--accept', 'let the log go on at the present time, with a signed receipt')
+    .addHelpText('after', CLOCK_HELP)
+    .action(async (path: string | undefined, options: { accept?: boolean }) => {
+      const { clockCommand } = await import('./clock.ts');
+      process.exitCode = await clockCommand(path, options);
+    });
+  return withErrors(agentguard);
+}
+
+/** Usage errors end with 2, like every other error that stops a command. */
+function withErrors(command: Command): Command {
+  for (const each of [command, ...command.commands]) {
+    each
+      .exitOverride()
+      .showHelpAfterError(`Run "agentguard${each === command ? '' : ` ${each.name()}`} --help".`);
+  }
+  return command;
+}
+
+async function main(): Promise<void> {
+  // `agentguard verify | head` closes the pipe before everything is written.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit();
+    throw error;
+  });
+  try {
+    await program().parseAsync();
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Commander has said what is wrong; it also ends --help and --version this way.
+      process.exitCode = error.exitCode === 0 ? 0 : 2;
+      return;
+    }
+    const { message, exitCode } = failure(error);
+    process.stderr.write(`agentguard: ${message}\n`);
+    process.exitCode = exitCode;
+  }
+}
+
+await main();

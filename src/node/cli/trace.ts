@@ -1,0 +1,307 @@
+/** The receipts of one call, told in words. */
+import { formatUsd } from '../../money.ts';
+import type { DecisionPayload, Receipt } from '../../receipts/payloads.ts';
+import { countText, durationText, labelled, printable, styled, timeText } from './output.ts';
+
+/** More policies than any writer keeps; a log that changes them all the time must not fill memory. */
+const POLICIES_KEPT = 1024;
+
+/** Collects the receipts of a call while a log streams past: those of one id, or of the latest call. */
+export class CallTrace {
+  readonly #wanted: string;
+  readonly #policies = new Map<string, Record<string, unknown>>();
+  #receipts: Receipt[] = [];
+
+  constructor(wanted: string) {
+    this.#wanted = wanted;
+  }
+
+  add(receipt: Receipt): void {
+    const { payload } = receipt;
+    switch (payload.type) {
+      case 'policy':
+        this.#policies.delete(payload.digest);
+        if (this.#policies.size >= POLICIES_KEPT) {
+          this.#policies.delete(this.#policies.keys().next().value as string);
+        }
+        this.#policies.set(payload.digest, payload.policy);
+        break;
+      case 'decision':
+        // The latest call is the one decided last; what ends it can only come behind its decision.
+        if (this.#wanted === 'latest') this.#receipts = [receipt];
+        else if (payload.call === this.#wanted) this.#receipts.push(receipt);
+        break;
+      case 'settlement':
+      case 'adjustment':
+        if (payload.call === this.call) this.#receipts.push(receipt);
+        break;
+    }
+  }
+
+  /** The id of the call; `undefined` while no receipt of it has come. */
+  get call(): string | undefined {
+    return this.#decision?.call;
+  }
+
+  /** The call's receipts, in order. */
+  get receipts(): readonly Receipt[] {
+    return this.#receipts;
+  }
+
+  get #decision(): DecisionPayload | undefined {
+    const payload = this.#receipts[0]?.payload;
+    return payload?.type === 'decision' ? payload : undefined;
+  }
+
+  /** The call in words, as labelled lines. */
+  lines(): string[] {
+    const decision = this.#decision;
+    if (decision === undefined) return [];
+    const policies = decision.policies.map((digest) => this.#policies.get(digest));
+    const caps = capsOf(policies);
+    const rows: Row[] = [
+      ['when', timeText(decision.issued_at)],
+      ['who', scopeText(decision)],
+      ['asked', askedText(decision)],
+      ['decided', decisionText(decision), STYLES[decision.decision]],
+      ['why', whyText(decision, caps)],
+      ...routeRows(decision),
+      ...capRows(decision, caps),
+      ...policyRows(policies),
+      ['hold', holdText(decision)],
+      ...this.#receipts.slice(1).flatMap(endingRows),
+    ];
+    if (this.#receipts.length === 1 && decision.decision !== 'block') {
+      rows.push(['cost', 'not settled in this log: the call is in flight, or its hold is still to expire']);
+    }
+    const receipts = this.#receipts.map(({ payload, hash }): Row => ['receipt', receiptText(payload, hash)]);
+    return [...rows, ...receipts].map(([label, text, style]) => labelled(label, text, LABEL, style));
+  }
+}
+
+const LABEL = 10;
+
+const STYLES = { allow: 'green', downgrade: 'yellow', block: 'red' } as const;
+
+type Row = [label: string, text: string, style?: 'green' | 'yellow' | 'red'];
+
+/** What is shown of a cap. Policies in receipts are anybody's JSON, so nothing about them is taken for granted. */
+interface ShownCap {
+  limit: string;
+  window: string;
+  action: string;
+  reason?: string;
+}
+
+function capsOf(policies: readonly (Record<string, unknown> | undefined)[]): ShownCap[] {
+  return policies.flatMap((policy) => {
+    const caps = Array.isArray(policy?.['caps']) ? (policy['caps'] as unknown[]) : [];
+    return caps.map((each) => {
+      const cap = (each ?? {}) as Record<string, unknown>;
+      const amount = String(cap['amount']);
+      const { reason } = cap;
+      return {
+        limit: /^\d{1,31}$/.test(amount) ? formatUsd(BigInt(amount)) : printable(amount),
+        window: printable(String(cap['window'])),
+        action: printable(String(cap['action'])),
+        ...(typeof reason === 'string' && { reason: printable(reason) }),
+      };
+    });
+  });
+}
+
+function scopeText({ scope }: DecisionPayload): string {
+  const named = Object.entries(scope).map(
+    ([field, value]) => `${field.replace(/Id$/, '')} ${printable(value)}`,
+  );
+  return named.length === 0 ? 'nobody in particular (the call named no scope)' : named.join(', ');
+}
+
+function modelsText(model: string, fallbacks: readonly string[] = []): string {
+  const others = fallbacks.length === 0 ? '' : `, or else ${fallbacks.map(printable).join(', ')}`;
+  return printable(model) + others;
+}
+
+function askedText({ request }: DecisionPayload): string {
+  const parts = [modelsText(request.model, request.fallbacks)];
+  if (request.fixed_cost !== undefined)
+    return `${parts[0]}, a charge of ${formatUsd(BigInt(request.fixed_cost))}`;
+  if (request.input_tokens !== undefined)
+    parts.push(`up to ${countText(request.input_tokens, 'input token')}`);
+  if (request.unbounded_input !== undefined) parts.push(`no bound: ${printable(request.unbounded_input)}`);
+  parts.push(
+    request.max_output_tokens === undefined
+      ? 'no output limit of its own'
+      : `up to ${countText(request.max_output_tokens, 'output token')}`,
+  );
+  if (request.choices !== undefined) parts.push(countText(request.choices, 'answer'));
+  return parts.join('; ');
+}
+
+const DECIDED = { allow: 'allowed', downgrade: 'downgraded', block: 'blocked' } as const;
+
+function decisionText({ decision, reason, shadow }: DecisionPayload): string {
+  const would =
+    shadow === undefined
+      ? ''
+      : `; shadow policies say ${DECIDED[shadow.decision]} (${printable(shadow.reason)})`;
+  return `${DECIDED[decision]} (${printable(reason)})${would}`;
+}
+
+const WHY: Readonly<Record<string, string>> = {
+  within_caps: 'its worst case fits every cap',
+  no_caps: 'no cap applies to it',
+  over_soft_cap: 'a soft cap is spent, so the call goes to a cheaper model',
+  shadow: 'the policies only record what they would have decided',
+  scope_conflict: 'the call names another scope than the code around it',
+  scope_required: 'a scope field is needed that the call does not name',
+  no_policy: 'no policy matches its scope',
+  policy_not_effective: 'a matching policy has not taken effect yet',
+  clock: 'the log’s last receipt lies in the future of the clock',
+  unknown_price: 'a model of the call has no known price',
+  unbounded_cost: 'its cost has no upper bound',
+  cap_per_call: 'the call alone could cost more than a cap',
+  cap_spent: 'what is spent leaves no room for its worst case',
+  cap_held: 'calls in flight hold the room that is left',
+  no_route: 'no model of the cap’s list can carry the call',
+};
+
+function whyText({ reason, decisive_cap: index }: DecisionPayload, caps: readonly ShownCap[]): string {
+  const words = WHY[reason] ?? 'a reason that this version does not know';
+  const cap = index === undefined ? undefined : caps[index];
+  return cap === undefined ? words : `${words}: ${capName(cap)}`;
+}
+
+function capName({ limit, window, action, reason }: ShownCap): string {
+  return `${limit} ${window} ${action}${reason === undefined ? '' : ` (“${reason}”)`}`;
+}
+
+const LIMITS = {
+  own: 'the call’s own limit',
+  injected: 'limit set by the guard',
+  clamped: 'limit cut to what a cap leaves',
+  model: 'the model’s own maximum',
+  none: 'no limit needed',
+} as const;
+
+function routeRows({ route, decision }: DecisionPayload): Row[] {
+  if (route === undefined) return decision === 'block' ? [['routed', 'nowhere: no request was sent']] : [];
+  const { max_output_tokens: limit } = route;
+  const output =
+    limit === undefined ? '' : `; up to ${countText(limit, 'output token')} (${LIMITS[route.limit]})`;
+  return [['routed', modelsText(route.model, route.fallbacks) + output]];
+}
+
+function capRows(
+  { caps: amounts, decisive_cap: decisive }: DecisionPayload,
+  caps: readonly ShownCap[],
+): Row[] {
+  const counted = new Map(amounts.map(([index, spent, held]) => [index, { spent, held }]));
+  return caps.map((cap, index): Row => {
+    const at = counted.get(index);
+    const balance =
+      at === undefined
+        ? 'counted for each call by itself'
+        : `${formatUsd(BigInt(at.spent))} spent, ${formatUsd(BigInt(at.held))} held`;
+    return ['cap', `${capName(cap)}: ${balance}${index === decisive ? ' ← decided' : ''}`];
+  });
+}
+
+function policyRows(policies: readonly (Record<string, unknown> | undefined)[]): Row[] {
+  return policies.map((policy): Row => {
+    if (policy === undefined)
+      return ['policy', 'its receipt lies before what was kept; see the digest in the log'];
+    const { id, version, mode } = policy;
+    const shadow = mode === 'shadow' ? ', shadow' : '';
+    return ['policy', `${printable(String(id))}, version ${printable(String(version))}${shadow}`];
+  });
+}
+
+function holdText({ hold, lease_until: until, issued_at: from, decision }: DecisionPayload): string {
+  const amount = formatUsd(BigInt(hold));
+  if (decision === 'block') return `none; the call could have cost ${amount}`;
+  const lease =
+    until === undefined ? '' : `, for at most ${durationText(Date.parse(until) - Date.parse(from))}`;
+  return `${amount}${lease}`;
+}
+
+const SOURCES = {
+  provider: 'as the provider reported it',
+  tokens: 'tokens × price',
+  estimate: 'an estimate that errs high, since the usage is unknown',
+  hold: 'the full hold, since the usage is unknown',
+  none: 'nothing was sent',
+} as const;
+
+const OUTCOMES = {
+  ok: 'the answer arrived whole',
+  error: 'the call failed after it may have been served',
+  refused: 'the provider refused the call',
+  aborted: 'the caller gave up',
+  abandoned: 'nobody read the answer to its end',
+  not_sent: 'the request never left',
+  expired: 'never settled: the lease ran out',
+} as const;
+
+function endingRows({ payload }: Receipt): Row[] {
+  if (payload.type !== 'settlement' && payload.type !== 'adjustment') return [];
+  const { cost, usage, served, provider_ref: reference, unknown_usage: unknown } = payload;
+  const amount = formatUsd(BigInt(cost.amount));
+  const rows: Row[] = [];
+  if (payload.type === 'adjustment') {
+    const change = formatUsd(BigInt(payload.change));
+    rows.push(['late', `${amount} in the end, a change of ${change}; the hold had expired before`]);
+  } else {
+    const expired = payload.outcome === 'expired';
+    rows.push(['cost', `${amount}, ${expired ? 'the full hold' : SOURCES[cost.source]}${otherFigure(cost)}`]);
+    if (payload.over_hold !== undefined) {
+      rows.push(['over', `${formatUsd(BigInt(payload.over_hold))} more than the hold`]);
+    }
+  }
+  rows.push(['ended', OUTCOMES[payload.outcome]]);
+  if (unknown !== undefined) rows.push(['usage', `not believed: ${printable(unknown)}`]);
+  if (usage !== undefined) {
+    const cached = usage.cache_read_tokens
+      ? ` (${usage.cache_read_tokens.toLocaleString('en-US')} from the cache)`
+      : '';
+    const thought = usage.reasoning_tokens
+      ? ` (${usage.reasoning_tokens.toLocaleString('en-US')} of reasoning)`
+      : '';
+    rows.push([
+      'usage',
+      `${countText(usage.input_tokens, 'input token')}${cached}, ${countText(usage.output_tokens, 'output token')}${thought}`,
+    ]);
+  }
+  if (served !== undefined) {
+    const by = served.provider === undefined ? '' : ` by ${printable(served.provider)}`;
+    const fallback = served.fallback === true ? ', a fallback' : '';
+    rows.push(['served', `${printable(served.model ?? 'a model that was not named')}${by}${fallback}`]);
+  }
+  if (reference !== undefined)
+    rows.push(['reference', `${printable(reference)} (the provider’s id of this call)`]);
+  return rows;
+}
+
+function otherFigure({
+  source,
+  computed,
+  amount,
+}: {
+  source: string;
+  computed?: string;
+  amount: string;
+}): string {
+  if (source !== 'provider' || computed === undefined) return '';
+  return computed === amount
+    ? '; tokens × price agrees'
+    : `; tokens × price is ${formatUsd(BigInt(computed))}`;
+}
+
+function receiptText({ seq, type, issued_at: at }: Receipt['payload'], hash: string): string {
+  return `#${seq} ${type}, ${timeText(at)} ${hash.slice('sha256:'.length)}`;
+}
+
+/** Headline of a trace. */
+export function traceTitle(trace: CallTrace, wanted: string): string {
+  return styled('bold', `Call ${trace.call ?? ''}${wanted === 'latest' ? ', the latest' : ''}`);
+}
