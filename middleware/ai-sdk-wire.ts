@@ -207,10 +207,10 @@ export function limitIn(body: Fields): number | undefined {
 const REASONS_WITHIN = /^(openai|azure|google|groq|mistral|deepseek|xai|cohere|perplexity)(\.|$)/;
 
 /** The budget that the provider adds to the limit that it is given. `unknown` when it works it out itself. */
-export function addedBudget({ model, params }: Sending): number | 'unknown' {
-  const options = fieldsOf(params[optionsKey(params)]);
+export function addedBudget(sending: Sending): number | 'unknown' {
+  const { model, params } = sending;
   const { reasoning } = params;
-  for (const [name, value] of Object.entries(options)) {
+  for (const [name, value] of Object.entries(optionsRead(sending))) {
     const { thinking, reasoningConfig } = fieldsOf(value);
     const { type, budgetTokens } = fieldsOf(thinking ?? reasoningConfig);
     if (type !== 'enabled' || REASONS_WITHIN.test(name)) continue;

@@ -4,7 +4,6 @@
 export type NanoUsd = bigint;
 
 export const NANO_PER_USD: NanoUsd = 1_000_000_000n;
-export const NANO_PER_CENT: NanoUsd = 10_000_000n;
 
 const DECIMAL = /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i;
 

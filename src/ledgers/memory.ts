@@ -63,6 +63,7 @@ export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
     async balances(
       accounts: readonly (AccountSelector & { span(now: number): WindowSpan })[],
     ): Promise<Balance[]> {
+      assertOpen();
       const at = state.view(now()).now;
       return accounts.map((account) => ({ account, ...state.amounts(account, account.span(at)) }));
     },

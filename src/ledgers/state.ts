@@ -195,9 +195,10 @@ export class LedgerState {
   #setBack(change: number): void {
     const moved = new Map<string, number>();
     for (const [key, buckets] of this.accounts) {
-      for (const bucket of [...buckets.values()]) {
+      const later = Array.from(buckets.values()).filter(({ start }) => start > this.head.time);
+      for (const bucket of later) {
         const rolling = ROLLING[bucket.window];
-        if (rolling === undefined || bucket.start <= this.head.time) continue;
+        if (rolling === undefined) continue;
         const start = Math.floor((bucket.start + change) / rolling.bucket) * rolling.bucket;
         const end = start + rolling.bucket + rolling.length;
         buckets.delete(bucket.start);
@@ -208,7 +209,9 @@ export class LedgerState {
       }
     }
     for (const [call, hold] of this.holds) {
-      const accounts = hold.accounts.map(([key, start]) => [key, moved.get(`${key} ${start}`) ?? start] as const);
+      const accounts = hold.accounts.map(
+        ([key, start]) => [key, moved.get(`${key} ${start}`) ?? start] as const,
+      );
       this.holds.set(call, { ...hold, until: hold.until + change, accounts });
     }
     this.#nextDue = 0;

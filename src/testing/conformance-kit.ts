@@ -1,8 +1,8 @@
 /** What the conformance suite is made of: guards with a known price, receipts to write, and an independent replay. */
 import { guardWith, type SpendGuard } from '../guard.ts';
 import type { GuardedCall } from '../guarded-call.ts';
-import type { Ledger } from '../ledgers/ledger.ts';
-import { LedgerState } from '../ledgers/state.ts';
+import type { Amounts, Ledger } from '../ledgers/ledger.ts';
+import { LedgerState, type Bucket } from '../ledgers/state.ts';
 import type { SpendGuardOptions } from '../options.ts';
 import { parsePolicy, type SpendCap, type SpendPolicy } from '../policy.ts';
 import type { SpendRequest } from '../prepare.ts';
@@ -113,17 +113,20 @@ interface Sum {
   held: string;
 }
 
-/** Every balance that follows from the receipts, computed from the first one on. */
-export async function replayed(ledger: Ledger): Promise<Sum[]> {
+/** The balances of all accounts ever touched: as `ledger` has them, and as its receipts add up from the first on. */
+export async function bothBalances(ledger: Ledger): Promise<{ kept: string[]; replayed: string[] }> {
   const state = new LedgerState({ log: '', seq: -1, hash: '', time: 0 });
   for (const receipt of await receiptsOf(ledger)) state.apply(receipt);
-  const sums: Sum[] = [];
-  for (const buckets of state.accounts.values()) {
-    for (const { window, spent, held } of buckets.values()) {
-      sums.push({ window, spent: spent.toString(), held: held.toString() });
-    }
-  }
-  return sorted(sums);
+  const selectors = Array.from(state.accounts, ([key, buckets]) => {
+    const bucket = [...buckets.values()].at(-1) as Bucket;
+    return { key, window: bucket.window, span: () => ({ start: bucket.start, end: bucket.end }) };
+  });
+  const kept = await ledger.balances(selectors);
+  const text = (key: string, { spent, held }: Amounts): string => `${key}: ${spent} spent, ${held} held`;
+  return {
+    kept: kept.map((balance) => text(balance.account.key, balance)),
+    replayed: selectors.map((selector) => text(selector.key, state.amounts(selector, selector.span()))),
+  };
 }
 
 /** The balances that the ledger has for the caps of a guard, without doubles and without untouched ones. */

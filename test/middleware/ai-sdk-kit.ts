@@ -31,7 +31,10 @@ export interface Desk extends AsyncDisposable {
     settings?: Parameters<ReturnType<typeof createOpenRouter>>[1],
     options?: AiSdkGuardOptions,
   ): ReturnType<typeof wrapLanguageModel>;
-  wrap(model: Parameters<typeof wrapLanguageModel>[0]['model'], options?: AiSdkGuardOptions): ReturnType<typeof wrapLanguageModel>;
+  wrap(
+    model: Parameters<typeof wrapLanguageModel>[0]['model'],
+    options?: AiSdkGuardOptions,
+  ): ReturnType<typeof wrapLanguageModel>;
   receipts<T extends Payload['type']>(type: T): Promise<Of<T>[]>;
   /** Bodies of the chat completions that the simulator got. */
   bodies(): Record<string, unknown>[];
@@ -79,7 +82,10 @@ export async function openDesk(
       for await (const { payload } of ledger.read()) if (payload.type === type) found.push(payload as Of<T>);
       return found;
     },
-    bodies: () => sim.requests.filter(({ method }) => method === 'POST').map(({ body }) => body as Record<string, unknown>),
+    bodies: () =>
+      sim.requests
+        .filter(({ method }) => method === 'POST')
+        .map(({ body }) => body as Record<string, unknown>),
     warnings: () => events.flatMap((event) => (event.type === 'warning' ? [event.code] : [])),
     spent: () => amounts('spent'),
     held: () => amounts('held'),

@@ -46,7 +46,10 @@ describe('spendGuard', () => {
     const { text } = await generateText({ model: desk.model(), prompt, maxOutputTokens: 100 });
     expect(text).toBe(`You said: ${prompt}`);
     const [settlement] = await desk.receipts('settlement');
-    expect(settlement).toMatchObject({ outcome: 'ok', cost: { source: 'provider', amount: `${desk.sim.billed}` } });
+    expect(settlement).toMatchObject({
+      outcome: 'ok',
+      cost: { source: 'provider', amount: `${desk.sim.billed}` },
+    });
     expect(settlement?.cost.computed).toBe(settlement?.cost.reported);
     expect(settlement?.provider_ref).toBe(desk.sim.bill()[0]?.generationId);
     expect(settlement?.served).toEqual({ model: OPUS, provider: 'Anthropic' });
@@ -62,7 +65,9 @@ describe('spendGuard', () => {
   });
 
   it('blocks with a receipt and without a request', async () => {
-    await using desk = await openDesk(policyOf([{ amountCents: '0.001', window: 'per_day', action: 'block' }]));
+    await using desk = await openDesk(
+      policyOf([{ amountCents: '0.001', window: 'per_day', action: 'block' }]),
+    );
     const error = await refusal(generateText({ model: desk.model(), prompt }));
     expect(error).toBeInstanceOf(AgentGuardBlockedError);
     expect(error.reason).toBe('cap_spent');
@@ -97,11 +102,15 @@ describe('spendGuard', () => {
   });
 
   it('is found inside a RetryError when a retry is blocked', async () => {
-    await using desk = await openDesk(policyOf([{ amountCents: 25, window: 'total', action: 'block' }]), {
-      respond: () => ({ fault: { kind: 'http', status: 500 } }),
+    const respond = () => ({ fault: { kind: 'http', status: 500, retryAfterSeconds: 0 } as const });
+    await using first = await openDesk(undefined, { respond });
+    await generateText({ model: first.model(), prompt, maxRetries: 0 }).catch(() => undefined);
+    const hold = Number((await first.receipts('decision'))[0]?.hold) / 1e7;
+    // the input of the refused attempt is charged, so the second worst case no longer fits
+    await using desk = await openDesk(policyOf([{ amountCents: hold, window: 'total', action: 'block' }]), {
+      respond,
     });
-    // the input of the refused attempt is charged, and the second worst case no longer fits
-    const error = await generateText({ model: desk.model(), prompt, maxOutputTokens: 9950 }).catch((e: unknown) => e);
+    const error = await generateText({ model: desk.model(), prompt }).catch((e: unknown) => e);
     expect(RetryError.isInstance(error)).toBe(true);
     expect(isBlocked(error)).toBe(true);
     expect(desk.sim.requests).toHaveLength(1);
@@ -111,13 +120,17 @@ describe('spendGuard', () => {
     const failure = new APICallError({ message: 'no', url: 'u', requestBodyValues: {}, statusCode: 400 });
     await using desk = await openDesk();
     const model = desk.openrouter({ fetch: () => Promise.reject(failure) })(OPUS);
-    const error = await generateText({ model: desk.wrap(model), prompt, maxRetries: 0 }).catch((e: unknown) => e);
+    const error = await generateText({ model: desk.wrap(model), prompt, maxRetries: 0 }).catch(
+      (e: unknown) => e,
+    );
     expect(error).toBe(failure);
   });
 
   it('decides and settles each step of a tool loop', async () => {
     const respond = ({ messages }: { messages: readonly unknown[] }) =>
-      messages.length < 5 ? { toolCalls: [{ name: 'weather', arguments: { city: 'Berlin' } }] } : { text: 'Sunny.' };
+      messages.length < 5
+        ? { toolCalls: [{ name: 'weather', arguments: { city: 'Berlin' } }] }
+        : { text: 'Sunny.' };
     const weather = tool({
       inputSchema: z.object({ city: z.string() }),
       execute: () => 'sunny',
@@ -127,10 +140,20 @@ describe('spendGuard', () => {
     const { text, steps } = await generateText({ ...options, prompt });
     expect({ text, steps: steps.length }).toEqual({ text: 'Sunny.', steps: 3 });
     expect(await desk.receipts('decision')).toHaveLength(3);
-    const agent = new ToolLoopAgent({ ...options, providerOptions: spendOptions({ scope: { agentId: 'a1' } }) });
+    const agent = new ToolLoopAgent({
+      ...options,
+      providerOptions: spendOptions({ scope: { agentId: 'a1' } }),
+    });
     expect((await agent.generate({ prompt })).text).toBe('Sunny.');
     const decisions = await desk.receipts('decision');
-    expect(decisions.map(({ scope }) => scope.agentId)).toEqual([undefined, undefined, undefined, 'a1', 'a1', 'a1']);
+    expect(decisions.map(({ scope }) => scope.agentId)).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      'a1',
+      'a1',
+      'a1',
+    ]);
     expect(await desk.receipts('settlement')).toHaveLength(6);
     expect(await desk.spent()).toBe(desk.sim.billed);
     expect(JSON.stringify(desk.bodies())).not.toContain('spendGuard');
@@ -150,7 +173,12 @@ describe('spendGuard', () => {
   it('charges tokens where no cost is told, and the provider with the key of the user', async () => {
     let isByok = false;
     await using desk = await openDesk(undefined, { respond: () => ({ text: 'ok', isByok }) });
-    const compatible = createOpenAICompatible({ name: 'mine', baseURL: desk.sim.url, apiKey: 'k', includeUsage: true });
+    const compatible = createOpenAICompatible({
+      name: 'mine',
+      baseURL: desk.sim.url,
+      apiKey: 'k',
+      includeUsage: true,
+    });
     await generateText({ model: desk.wrap(compatible(OPUS)), prompt });
     expect(await desk.spent()).toBe(desk.sim.billed);
     isByok = true;
@@ -192,7 +220,9 @@ describe('output limit', () => {
     ['both names', { extraBody: { max_tokens: 90_000, max_completion_tokens: 80_000 } }, {}],
     ['options', {}, { providerOptions: { openrouter: { max_completion_tokens: 90_000 } } }],
   ])('of %s is clamped to what a cap leaves', async (_where, settings, more) => {
-    const policy = policyOf([{ amountCents: 10, window: 'total', action: 'block' }], { clampOutput: { minTokens: 10 } });
+    const policy = policyOf([{ amountCents: 10, window: 'total', action: 'block' }], {
+      clampOutput: { minTokens: 10 },
+    });
     await using desk = await openDesk(policy, { respond: () => ({ outputTokens: 90_000 }) });
     await generateText({ model: desk.model(OPUS, settings), prompt, ...more });
     const [decision] = await desk.receipts('decision');
@@ -243,23 +273,35 @@ describe('downgrade', () => {
     ['settings.extraBody', { extraBody: { models: [SONNET], model: SONNET, route: 'fallback' } }, {}, {}],
     ['the provider', {}, { extraBody: { models: [SONNET], model: OPUS } }, {}],
     ['options', {}, {}, { openrouter: { models: [SONNET], model: SONNET } }],
-    ['everywhere', { models: [OPUS], extraBody: { models: [SONNET] } }, { extraBody: { models: [OPUS] } }, { openrouter: { models: [OPUS] } }],
-  ])('names only the cheaper model, with names from %s', async (_where, settings, provider, providerOptions) => {
-    await using desk = await openDesk(downgrading);
-    const model = desk.wrap(desk.openrouter(provider)(OPUS, settings));
-    await generateText({ model, prompt, providerOptions });
-    await streamText({ model, prompt, providerOptions }).text;
-    expect(desk.bodies()).toHaveLength(2);
-    for (const body of desk.bodies()) {
-      expect(body['model']).toBe(HAIKU);
-      expect(body).not.toHaveProperty('models');
-      expect(body).not.toHaveProperty('route');
-    }
-    expect(desk.sim.bill().map((line) => line.model)).toEqual([HAIKU, HAIKU]);
-    expect((await desk.receipts('decision'))[0]).toMatchObject({ decision: 'downgrade', route: { model: HAIKU } });
-    expect(await desk.spent()).toBe(desk.sim.billed);
-    for (const { served } of await desk.receipts('settlement')) expect(served).not.toHaveProperty('fallback');
-  });
+    [
+      'everywhere',
+      { models: [OPUS], extraBody: { models: [SONNET] } },
+      { extraBody: { models: [OPUS] } },
+      { openrouter: { models: [OPUS] } },
+    ],
+  ])(
+    'names only the cheaper model, with names from %s',
+    async (_where, settings, provider, providerOptions) => {
+      await using desk = await openDesk(downgrading);
+      const model = desk.wrap(desk.openrouter(provider)(OPUS, settings));
+      await generateText({ model, prompt, providerOptions });
+      await streamText({ model, prompt, providerOptions }).text;
+      expect(desk.bodies()).toHaveLength(2);
+      for (const body of desk.bodies()) {
+        expect(body['model']).toBe(HAIKU);
+        expect(body).not.toHaveProperty('models');
+        expect(body).not.toHaveProperty('route');
+      }
+      expect(desk.sim.bill().map((line) => line.model)).toEqual([HAIKU, HAIKU]);
+      expect((await desk.receipts('decision'))[0]).toMatchObject({
+        decision: 'downgrade',
+        route: { model: HAIKU },
+      });
+      expect(await desk.spent()).toBe(desk.sim.billed);
+      for (const { served } of await desk.receipts('settlement'))
+        expect(served).not.toHaveProperty('fallback');
+    },
+  );
 
   it('copies models of other providers', async () => {
     await using desk = await openDesk(policyOf([ladder('gpt-5-nano', 'claude-haiku-4-5'), WIDE]));
@@ -272,7 +314,9 @@ describe('downgrade', () => {
     const anthropic = createAnthropic({ apiKey: 'k', fetch });
     const providerOptions = { anthropic: { fallbacks: [{ model: 'claude-sonnet-4-5' }] } };
     for (const model of [openai('gpt-5'), openai.chat('gpt-5'), anthropic('claude-opus-4-5')]) {
-      await generateText({ model: desk.wrap(model), prompt, maxRetries: 0, providerOptions }).catch(() => undefined);
+      await generateText({ model: desk.wrap(model), prompt, maxRetries: 0, providerOptions }).catch(
+        () => undefined,
+      );
     }
     expect(bodies.map(({ model }) => model)).toEqual(['gpt-5-nano', 'gpt-5-nano', 'claude-haiku-4-5']);
     for (const body of bodies) expect(body).not.toHaveProperty('fallbacks');
@@ -282,7 +326,10 @@ describe('downgrade', () => {
     await using desk = await openDesk(downgrading);
     const options = { name: 'my-router', baseURL: desk.sim.url, apiKey: 'k' };
     const plain = createOpenAICompatible(options);
-    const adding = createOpenAICompatible({ ...options, transformRequestBody: (body) => ({ ...body, models: [OPUS] }) });
+    const adding = createOpenAICompatible({
+      ...options,
+      transformRequestBody: (body) => ({ ...body, models: [OPUS] }),
+    });
     await generateText({
       model: desk.wrap(plain(OPUS)),
       prompt,
@@ -339,7 +386,9 @@ describe('what the request names', () => {
   });
 
   it('holds for the dearest fallback and prices the one that served', async () => {
-    await using desk = await openDesk(undefined, { respond: () => ({ outputTokens: 1000, servedModel: OPUS }) });
+    await using desk = await openDesk(undefined, {
+      respond: () => ({ outputTokens: 1000, servedModel: OPUS }),
+    });
     await generateText({ model: desk.model(HAIKU, { models: [HAIKU, OPUS] }), prompt });
     const [decision] = await desk.receipts('decision');
     expect(decision?.request).toMatchObject({ model: HAIKU, fallbacks: [OPUS] });
@@ -370,7 +419,11 @@ describe('what the request names', () => {
   ])('is refused where %s has no bound', async (_what, settings, openrouter) => {
     await using desk = await openDesk();
     const error = await refusal(
-      generateText({ model: desk.model(OPUS, settings), prompt, providerOptions: { openrouter: openrouter as never } }),
+      generateText({
+        model: desk.model(OPUS, settings),
+        prompt,
+        providerOptions: { openrouter: openrouter as never },
+      }),
     );
     expect(error.reason).toBe('unbounded_cost');
     expect(desk.sim.requests).toHaveLength(0);
@@ -378,7 +431,9 @@ describe('what the request names', () => {
 
   it('is refused for :online and for tools that the provider runs', async () => {
     await using desk = await openDesk();
-    expect((await refusal(generateText({ model: desk.model(`${OPUS}:online`), prompt }))).reason).toBe('unknown_price');
+    expect((await refusal(generateText({ model: desk.model(`${OPUS}:online`), prompt }))).reason).toBe(
+      'unknown_price',
+    );
     const openai = createOpenAI({ apiKey: 'k' });
     const tools = { search: openai.tools.webSearch({}) };
     const call = generateText({ model: desk.wrap(openai('gpt-5')), prompt, tools });
@@ -412,7 +467,9 @@ describe('scope', () => {
   ])('may not contradict %s', async (_who, more, options) => {
     await using desk = await openDesk(undefined, {}, more);
     const providerOptions = spendOptions({ scope: { userId: 'u' } });
-    const error = await refusal(generateText({ model: desk.model(OPUS, {}, options), prompt, providerOptions }));
+    const error = await refusal(
+      generateText({ model: desk.model(OPUS, {}, options), prompt, providerOptions }),
+    );
     expect(error.reason).toBe('scope_conflict');
     expect(await desk.receipts('decision')).toMatchObject([{ reason: 'scope_conflict' }]);
   });
@@ -445,7 +502,11 @@ describe('scope', () => {
     };
     const scope = spendOptions({ scope: { userId: 'secret-user' } });
     await generateText({ model: desk.wrap(sendAll as never), prompt, providerOptions: scope });
-    await generateText({ model: desk.wrap(sendAll as never), prompt, providerOptions: { ...scope, other: { a: 1 } } });
+    await generateText({
+      model: desk.wrap(sendAll as never),
+      prompt,
+      providerOptions: { ...scope, other: { a: 1 } },
+    });
     expect(JSON.stringify(seen)).not.toMatch(/spendGuard|secret-user/);
     expect(seen[1]).toMatchObject({ providerOptions: { other: { a: 1 } } });
     expect(await desk.receipts('decision')).toHaveLength(enabled ? 2 : 0);
@@ -476,9 +537,15 @@ describe('shadow mode', () => {
 describe('concurrency', () => {
   it('never lets a cap be passed', async () => {
     const policy = policyOf([{ amountCents: 5, window: 'total', action: 'block' }]);
-    await using desk = await openDesk(policy, { respond: () => ({ outputTokens: 300 }) }, { waitForHoldsMs: 0 });
+    await using desk = await openDesk(
+      policy,
+      { respond: () => ({ outputTokens: 300 }) },
+      { waitForHoldsMs: 0 },
+    );
     const model = desk.model();
-    const calls = Array.from({ length: 40 }, () => generateText({ model, prompt, maxOutputTokens: 300, maxRetries: 0 }));
+    const calls = Array.from({ length: 40 }, () =>
+      generateText({ model, prompt, maxOutputTokens: 300, maxRetries: 0 }),
+    );
     const settled = await Promise.allSettled(calls);
     expect(settled.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(0);
     expect(desk.sim.billed).toBeLessThanOrEqual(50_000_000n);

@@ -60,11 +60,7 @@ async function accept(file: string): Promise<number> {
   }
   const ledger = fileLedger({ dir: dirname(file), keyFile });
   try {
-    const body = ({ head, wall }: LedgerView): Transaction<undefined> => {
-      const draft: Draft = { type: 'clock', from: instantText(head.time), to: instantText(wall) };
-      return { drafts: head.time - wall > CLOCK_TOLERANCE_MS ? [draft] : [], result: undefined };
-    };
-    const { receipts } = await ledger.transact([], body);
+    const { receipts } = await ledger.transact([], goOnAtPresent);
     const receipt = receipts[0]?.payload;
     print(
       receipt?.type === 'clock'
@@ -75,6 +71,11 @@ async function accept(file: string): Promise<number> {
   } finally {
     await ledger.close();
   }
+}
+
+function goOnAtPresent({ head, wall }: LedgerView): Transaction<undefined> {
+  const draft: Draft = { type: 'clock', from: instantText(head.time), to: instantText(wall) };
+  return { drafts: head.time - wall > CLOCK_TOLERANCE_MS ? [draft] : [], result: undefined };
 }
 
 /** The last whole receipt of a log, unverified: enough to read a time from. */

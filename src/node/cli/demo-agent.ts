@@ -1,4 +1,6 @@
 /** The demo's agent: a code reviewer with tools, its policy, and what a simulated model says to it. */
+import type * as OpenRouter from '@openrouter/ai-sdk-provider';
+import type * as Ai from 'ai';
 import type { SpendPolicy } from '../../policy.ts';
 import type { SpendGuard } from '../../guard.ts';
 import { isBlocked } from '../../errors.ts';
@@ -82,10 +84,7 @@ export interface AgentOptions {
 }
 
 /** `ai` and its OpenRouter provider are optional peers, so they are looked for only here. */
-async function frameworks(): Promise<{
-  ai: typeof import('ai');
-  openrouter: typeof import('@openrouter/ai-sdk-provider');
-}> {
+async function frameworks(): Promise<{ ai: typeof Ai; openrouter: typeof OpenRouter }> {
   try {
     const [ai, openrouter] = await Promise.all([import('ai'), import('@openrouter/ai-sdk-provider')]);
     return { ai, openrouter };

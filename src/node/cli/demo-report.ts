@@ -13,6 +13,7 @@ export function demoReport(facts: DemoFacts): string {
     ...introduction(facts),
     '',
     ...stepTable(facts.steps),
+    styled('dim', wrapped(LEGEND, 0)),
     '',
     ...endLines(facts),
     '',
@@ -25,6 +26,10 @@ export function demoReport(facts: DemoFacts): string {
     '',
   ].join('\n');
 }
+
+const LEGEND =
+  'hold: the worst case, while the call is in flight; balance: spent today; receipt: number and hash of the ' +
+  'signed decision';
 
 function introduction({ live, hardCap }: DemoFacts): string[] {
   const where = live ? 'OpenRouter' : 'a simulator of OpenRouter on this machine; nothing leaves it';

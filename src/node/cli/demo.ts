@@ -13,7 +13,7 @@ import { fileLedger } from '../file-ledger/index.ts';
 import { KEY_FILE, LOG_FILE } from '../home.ts';
 import { startSimulator, type Simulator } from '../simulator/index.ts';
 import type { LogAudit } from './audit-log.ts';
-import { demoPolicy, reviewerScript, runAgent } from './demo-agent.ts';
+import { demoPolicy, reviewerScript, runAgent, type AgentEnd, type AgentOptions } from './demo-agent.ts';
 import { demoJson, demoReport } from './demo-report.ts';
 import type { KeyChoice } from './locate.ts';
 import { CliError } from './output.ts';
@@ -110,11 +110,7 @@ export async function runDemo(options: DemoOptions = {}): Promise<DemoFacts> {
     ledger: fileLedger({ dir: logFolder, keyFile: join(folder, KEY_FILE), tenantId: 'acme' }),
     onEvent: (event) => steps.see(event),
   });
-  const end = await runAgent({
-    guard,
-    apiKey,
-    ...(simulator && { baseURL: simulator.url }),
-  }).finally(() => guard.close());
+  const end = await runGuarded({ guard, apiKey, ...(simulator && { baseURL: simulator.url }) });
   await simulator?.idle();
   const log = join(logFolder, LOG_FILE);
   const { audit, key } = await verifyFile(log);
@@ -137,6 +133,15 @@ export async function runDemo(options: DemoOptions = {}): Promise<DemoFacts> {
     audit,
     key,
   };
+}
+
+/** Closes the guard whatever becomes of the agent, so that the log ends with its last receipt. */
+async function runGuarded(options: AgentOptions): Promise<AgentEnd> {
+  try {
+    return await runAgent(options);
+  } finally {
+    await options.guard.close();
+  }
 }
 
 function demoFolder(dir: string | undefined): string {

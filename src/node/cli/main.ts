@@ -7,43 +7,47 @@ import type { VerifyOptions } from './verify.ts';
 
 const EXAMPLES = `
 Examples:
-  agentguard demo                          an agent under a policy, offline, in a few seconds
-  agentguard verify                        the verdict on the only log of ~/.agentguard
-  agentguard verify acme --trace latest    the same for tenant acme, with its latest call in words
-  agentguard clock acme                    does the log's time agree with this machine's?
+  agentguard demo                         an agent under a policy, offline
+  agentguard verify                       verdict on the only log of the home
+  agentguard verify acme --trace latest   for tenant acme, with its latest call
+  agentguard clock acme                   log time against this machine's clock
 
-Logs and keys lie in ~/.agentguard, or where AGENTGUARD_HOME says.`;
+Logs and keys lie in ~/.agentguard, or where AGENTGUARD_HOME says.
+Exit codes: 0 fine, 1 a bad finding, 2 the command could not do its work.`;
 
 const VERIFY_HELP = `
-Without --key the log is held against this machine's own installation key. An auditor pins the key and the log
-id that the operator gave by another way than the log itself.
+Without --key the log is held against this machine's own installation key.
+An auditor pins the key and the log id, learnt by another way than the log.
 
 Exit codes: 0 valid, 1 invalid, 2 undecidable or not readable.
 
 Examples:
   agentguard verify
   agentguard verify ~/.agentguard/acme --trace latest
-  agentguard verify decisions.ndjson --key ncSZXyf6Lgmhfh1E4ftw2Y8jxqpsTaQAWpZDIi4d5f4 --json`;
+  agentguard verify decisions.ndjson --key <thumbprint> --log-id <id> --json`;
 
 const CLOCK_HELP = `
-A log never goes back in time by itself. When its last receipt lies more than 5 minutes in this machine's future,
-calls are blocked (reason clock) until the clock is corrected, or until --accept writes a signed receipt which
-says that the log goes on at the present time.
+A log never goes back in time by itself. When its last receipt lies more than
+5 minutes in this machine's future, calls are blocked (reason clock) until the
+clock is corrected, or until --accept writes a signed receipt which says that
+the log goes on at the present time.
 
-Exit codes: 0 calls can be decided, 1 the log lies in the future, 2 not readable or not accepted.`;
+Exit codes: 0 calls can be decided, 1 the log lies in the future,
+2 not readable or not accepted.`;
 
 const DEMO_HELP = `
-A tool-calling agent runs into a soft cap and a hard cap: on a simulator of OpenRouter, or with --live on the
-real one (needs OPENROUTER_API_KEY, spends real money, at most the hard cap of 7 cents).
+A tool-calling agent runs into a soft cap and a hard cap: on a simulator of
+OpenRouter, or with --live on the real one (needs OPENROUTER_API_KEY, spends
+real money, at most the hard cap of 7 cents).
 
-Exit codes: 0 the ledger agrees with the bill and the log is valid, 1 it doesn't, 2 the demo could not run.`;
+Exit codes: 0 the ledger agrees with the bill and the log is valid,
+1 it doesn't, 2 the demo could not run.`;
 
 function program(): Command {
   const agentguard = new Command('agentguard')
     .description('Spend control for LLM calls: run the demo, verify a log of signed receipts.')
     .version(SDK.slice(SDK.lastIndexOf('/') + 1))
-    .addHelpText('after', EXAMPLES)
-    .action(() => agentguard.outputHelp());
+    .addHelpText('after', EXAMPLES);
   agentguard
     .command('demo')
     .description('run an agent through allow, downgrade and block, and check the ledger against the bill')
@@ -84,6 +88,9 @@ function program(): Command {
 /** Usage errors end with 2, like every other error that stops a command. */
 function withErrors(command: Command): Command {
   for (const each of [command, ...command.commands]) {
+    each.configureOutput({
+      outputError: (text, write) => write(text.replace(/^error: /, 'agentguard: ')),
+    });
     each
       .exitOverride()
       .showHelpAfterError(`Run "agentguard${each === command ? '' : ` ${each.name()}`} --help".`);
@@ -98,7 +105,9 @@ async function main(): Promise<void> {
     throw error;
   });
   try {
-    await program().parseAsync();
+    const agentguard = program();
+    if (process.argv.length === 2) agentguard.outputHelp();
+    else await agentguard.parseAsync();
   } catch (error) {
     if (error instanceof CommanderError) {
       // Commander has said what is wrong; it also ends --help and --version this way.

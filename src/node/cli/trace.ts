@@ -169,11 +169,9 @@ const WHY: Readonly<Record<string, string>> = {
 function whyText({ reason, decisive_cap: index }: DecisionPayload, caps: readonly ShownCap[]): string {
   const words = WHY[reason] ?? 'a reason that this version does not know';
   const cap = index === undefined ? undefined : caps[index];
-  return cap === undefined ? words : `${words}: ${capName(cap)}`;
-}
-
-function capName({ limit, window, action, reason }: ShownCap): string {
-  return `${limit} ${window} ${action}${reason === undefined ? '' : ` (“${reason}”)`}`;
+  if (cap === undefined) return words;
+  const own = cap.reason === undefined ? '' : ` (“${cap.reason}”)`;
+  return `${words}: the ${cap.limit} ${cap.window} cap${own}`;
 }
 
 const LIMITS = {
@@ -203,7 +201,10 @@ function capRows(
       at === undefined
         ? 'counted for each call by itself'
         : `${formatUsd(BigInt(at.spent))} spent, ${formatUsd(BigInt(at.held))} held`;
-    return ['cap', `${capName(cap)}: ${balance}${index === decisive ? ' ← decided' : ''}`];
+    return [
+      'cap',
+      `${cap.limit} ${cap.window}, ${cap.action}: ${balance}${index === decisive ? ' ← decided' : ''}`,
+    ];
   });
 }
 

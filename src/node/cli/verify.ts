@@ -49,7 +49,7 @@ export async function verifyFile(
     const trust = { keys: key.keys, ...(options.logId !== undefined && { log: options.logId }) };
     const audit = await auditLog(file, trust, {
       ...(options.trace !== undefined && { trace: options.trace }),
-      ...(progress && { onProgress: progress.show }),
+      ...(progress && { onProgress: progress }),
     });
     return { audit, key };
   } catch (error) {
@@ -59,7 +59,7 @@ export async function verifyFile(
     }
     throw error;
   } finally {
-    progress?.clear();
+    if (progress !== undefined) process.stderr.write('\r\u001b[K');
   }
 }
 
@@ -68,20 +68,17 @@ const LONG_LOG_BYTES = 4 * 1024 * 1024;
 const BAR_WIDTH = 30;
 const BAR_EVERY_MS = 100;
 
-function progressBar(file: string): { show(done: number, total: number): void; clear(): void } | undefined {
+function progressBar(file: string): ((done: number, total: number) => void) | undefined {
   if (!process.stderr.isTTY || statSync(file).size < LONG_LOG_BYTES) return undefined;
   let shownAt = 0;
-  return {
-    show(done, total) {
-      const now = performance.now();
-      if (now - shownAt < BAR_EVERY_MS) return;
-      shownAt = now;
-      const filled = Math.round((done / total) * BAR_WIDTH);
-      const percent = Math.floor((done / total) * 100);
-      const bar = '#'.repeat(filled) + '.'.repeat(BAR_WIDTH - filled);
-      process.stderr.write(`\rverifying [${bar}] ${percent} %`);
-    },
-    clear: () => process.stderr.write('\r\u001b[K'),
+  return (done, total) => {
+    const now = performance.now();
+    if (now - shownAt < BAR_EVERY_MS) return;
+    shownAt = now;
+    const filled = Math.round((done / total) * BAR_WIDTH);
+    const percent = Math.floor((done / total) * 100);
+    const bar = '#'.repeat(filled) + '.'.repeat(BAR_WIDTH - filled);
+    process.stderr.write(`\rverifying [${bar}] ${percent} %`);
   };
 }
 
@@ -90,7 +87,6 @@ const VERDICT_STYLES = { valid: 'green', invalid: 'red', undecidable: 'yellow' }
 
 /** The verdict in lines; without `key`, nothing is said about trust. */
 export function verdictLines(file: string, { verdict, totals, head }: LogAudit, key?: KeyChoice): string[] {
-  const row = (label: string, text: string): string => labelled(label, text, LABEL);
   const { allowed, downgraded, blocked, open, expired, settled } = totals;
   const part = verdict.integrity === 'valid' ? '' : ' before that line';
   const lines = [
@@ -114,6 +110,10 @@ export function verdictLines(file: string, { verdict, totals, head }: LogAudit, 
   return key === undefined ? lines : [...lines, ...keyLines(file, key, verdict.log)];
 }
 
+function row(label: string, text: string): string {
+  return labelled(label, text, LABEL);
+}
+
 function integrityText({ integrity, line, cause, receipts }: LogAudit['verdict']): string {
   if (integrity === 'valid') {
     const all = receipts === 1 ? 'the receipt is' : `all ${countText(receipts, 'receipt')} are`;
@@ -123,14 +123,13 @@ function integrityText({ integrity, line, cause, receipts }: LogAudit['verdict']
 }
 
 function keyLines(file: string, key: KeyChoice, log: string | undefined): string[] {
-  const row = (label: string, text: string): string => labelled(label, text, LABEL);
   const place = file.endsWith(`/${LOG_FILE}`) ? dirname(file) : file;
   switch (key.source) {
     case 'pinned':
-      return [row('key', `${key.thumbprint ?? ''}`), row('', 'the one that you pinned')];
+      return [row('key', key.thumbprint ?? ''), row('', 'the one that you pinned')];
     case 'installation':
       return [
-        row('key', `${key.thumbprint ?? ''}`),
+        row('key', key.thumbprint ?? ''),
         row(
           '',
           'this machine’s own, from the installation key beside the log: whoever runs this machine could have ' +
