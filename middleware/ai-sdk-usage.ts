@@ -273,7 +273,6 @@ function addToolResult(into: Collected, part: Fields): void {
 function addPart(into: Collected, part: unknown): void {
   if (!isFields(part)) return;
   const { type, text } = part;
-  addHidden(into, part);
   if (type === 'tool-call') {
     const input = part['input'] ?? part['args'];
     into.texts.push(`${String(part['toolName'])}${typeof input === 'string' ? input : json(input)}`);
@@ -287,6 +286,7 @@ function addPart(into: Collected, part: unknown): void {
   else if ('data' in part || 'image' in part || 'url' in part) addFile(into, part);
   else if (typeof type === 'string' && /file|image/.test(type)) addFile(into, part);
   else into.texts.push(json(part));
+  addHidden(into, part);
 }
 
 /** The tools of a call: V1 keeps them, and the schema of an object, in `mode`. */

@@ -14,6 +14,10 @@ import { knownUsage } from '../../src/usage.ts';
 
 const NONE = undefined;
 
+const withCause = (cause: object) => Object.assign(new Error('x'), { cause });
+const marked = (name: string) =>
+  Object.assign(new Error(name), { [Symbol.for(`vercel.ai.error.AI_${name}`)]: true });
+
 describe('reportedUsage', () => {
   const v3 = (
     total: unknown,
@@ -527,10 +531,6 @@ describe('outcomes', () => {
       servedModel: 'b',
     });
   });
-
-  const withCause = (cause: object) => Object.assign(new Error('x'), { cause });
-  const marked = (name: string) =>
-    Object.assign(new Error(name), { [Symbol.for(`vercel.ai.error.AI_${name}`)]: true });
 
   it.each<[string, unknown, string]>([
     ['an HTTP error', { statusCode: 429 }, 'refused'],

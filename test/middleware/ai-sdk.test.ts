@@ -23,6 +23,7 @@ import {
   memoryLedger,
   withSpendScope,
 } from '../../src/index.ts';
+import type { Reply, SimulatedRequest } from '../../src/node/simulator/index.ts';
 import { HAIKU, ladder, openDesk, OPUS, policyOf, SONNET, WIDE } from './ai-sdk-kit.ts';
 
 const prompt = 'How many cents are in a dollar?';
@@ -35,6 +36,13 @@ async function refusal(work: PromiseLike<unknown>): Promise<AgentGuardBlockedErr
   expect(isBlocked(error)).toBe(true);
   return error as AgentGuardBlockedError;
 }
+
+const fail = () => ({ fault: { kind: 'http', status: 500, retryAfterSeconds: 0 } as const });
+
+const askTwice = ({ messages }: SimulatedRequest): Reply =>
+  messages.length < 5
+    ? { toolCalls: [{ name: 'weather', arguments: { city: 'Berlin' } }] }
+    : { text: 'Sunny.' };
 
 describe('spendGuard', () => {
   it('fits the middleware type of ai', () => {
@@ -57,8 +65,7 @@ describe('spendGuard', () => {
     expect(await desk.held()).toBe(0n);
   });
 
-  it('takes a policy, or several, and makes its own guard', async () => {
-    await using desk = await openDesk();
+  it('takes a policy, or several, and makes its own guard', () => {
     expect(() => spendGuard(policyOf([{ ...WIDE, amountCents: -1 }]))).toThrow('amountCents');
     expect(() => spendGuard([policyOf([WIDE])], { scope: { tenant: 'a' } as never })).toThrow('scope.tenant');
     expect(spendGuard([policyOf([WIDE]), policyOf([WIDE], { id: 'b' })]).specificationVersion).toBe('v3');
@@ -102,13 +109,12 @@ describe('spendGuard', () => {
   });
 
   it('is found inside a RetryError when a retry is blocked', async () => {
-    const respond = () => ({ fault: { kind: 'http', status: 500, retryAfterSeconds: 0 } as const });
-    await using first = await openDesk(undefined, { respond });
+    await using first = await openDesk(undefined, { respond: fail });
     await generateText({ model: first.model(), prompt, maxRetries: 0 }).catch(() => undefined);
     const hold = Number((await first.receipts('decision'))[0]?.hold) / 1e7;
     // the input of the refused attempt is charged, so the second worst case no longer fits
     await using desk = await openDesk(policyOf([{ amountCents: hold, window: 'total', action: 'block' }]), {
-      respond,
+      respond: fail,
     });
     const error = await generateText({ model: desk.model(), prompt }).catch((e: unknown) => e);
     expect(RetryError.isInstance(error)).toBe(true);
@@ -127,15 +133,11 @@ describe('spendGuard', () => {
   });
 
   it('decides and settles each step of a tool loop', async () => {
-    const respond = ({ messages }: { messages: readonly unknown[] }) =>
-      messages.length < 5
-        ? { toolCalls: [{ name: 'weather', arguments: { city: 'Berlin' } }] }
-        : { text: 'Sunny.' };
     const weather = tool({
       inputSchema: z.object({ city: z.string() }),
       execute: () => 'sunny',
     });
-    await using desk = await openDesk(undefined, { respond });
+    await using desk = await openDesk(undefined, { respond: askTwice });
     const options = { model: desk.model(), tools: { weather }, stopWhen: isStepCount(5) };
     const { text, steps } = await generateText({ ...options, prompt });
     expect({ text, steps: steps.length }).toEqual({ text: 'Sunny.', steps: 3 });

@@ -347,14 +347,15 @@ describe('a call without caps', () => {
 describe('guardedStream', () => {
   const source = (parts: number, fail?: Error, onCancel?: (reason: unknown) => void) => {
     let sent = 0;
-    return new ReadableStream<number>({
+    const underlying: UnderlyingDefaultSource<number> = {
       pull(controller) {
         if (sent < parts) controller.enqueue(sent++);
         else if (fail) controller.error(fail);
         else controller.close();
       },
-      cancel: onCancel,
-    });
+      ...(onCancel && { cancel: onCancel }),
+    };
+    return new ReadableStream<number>(underlying);
   };
 
   it('passes parts on in order and closes after the end is handled', async () => {

@@ -15,7 +15,7 @@ import { z } from 'zod';
 import type { Fault, Reply, SimulatedRequest } from '../../src/node/simulator/index.ts';
 import { openDesk, OPUS, policyOf, SONNET, WIDE, type Desk } from './ai-sdk-kit.ts';
 
-type Model = Extract<LanguageModel, { doStream: unknown }>;
+type Model = Extract<LanguageModel, { specificationVersion: 'v4' }>;
 
 const prompt = 'What is the weather in Berlin?';
 const weather = tool({
@@ -239,8 +239,7 @@ describe('the guarded model', () => {
     const result = await wrapped.doGenerate(callOptions);
     expect(result.content).toBe(content);
     fails = true;
-    const error = await wrapped.doGenerate(callOptions).catch((e: unknown) => e);
-    expect(error).toBe(failure);
+    await expect(Promise.resolve(wrapped.doGenerate(callOptions))).rejects.toBe(failure);
     await expect(
       Promise.resolve(wrapped.doGenerate({ ...callOptions, abortSignal: AbortSignal.abort(failure) })),
     ).rejects.toBe(failure);
