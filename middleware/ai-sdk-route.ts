@@ -17,7 +17,6 @@ import {
   writesOptions,
   type ModelLike,
   type Sending,
-  type Wire,
 } from './ai-sdk-wire.ts';
 
 /** The same call with fields of the provider's own options replaced, in every place that the provider reads. */
@@ -44,9 +43,7 @@ export function withLimit(sending: Sending, limit: number): Sending | undefined 
     if (completion && bodyOf(sending)['max_tokens'] == null) changed = { model, params };
     if (completion) changed = withOptions(changed, { max_completion_tokens: limit });
     // `extraBody` comes after the call's own limit, the provider's options after both
-    if (isWrapped(model))
-      changed = withOptions(changed, { max_completion_tokens: undefined, max_tokens: limit });
-    else if (limitIn(bodyOf(changed)) !== limit) changed = withOptions(changed, { max_tokens: limit });
+    if (limitIn(bodyOf(changed)) !== limit) changed = withOptions(changed, { max_tokens: limit });
   } else {
     const added = addedBudget(sending);
     if (added === 'unknown' || limit <= added) return undefined;
@@ -135,12 +132,11 @@ export function withModel(sending: Sending, id: string, resolve?: ResolveModel):
  * A model inside another wrapper may name more models than can be seen. The names that were decided on are written
  * out, so that no other can be in the request.
  */
-export function pinned(sending: Sending, wire: Pick<Wire, 'model' | 'fallbacks' | 'choices'>): Sending {
+export function pinned(sending: Sending): Sending {
   const { model } = sending;
   if (!isWrapped(model) || namespaceOf(model.provider) !== 'openrouter') return sending;
-  const { fallbacks, choices } = wire;
-  const models = fallbacks.length > 0 ? [...fallbacks] : undefined;
-  return withOptions(sending, { model: wire.model, models, n: choices === 1 ? undefined : choices });
+  const { models, n, max_tokens, max_completion_tokens, ...seen } = bodyOf(sending);
+  return withOptions(sending, { model: seen['model'], models, n, max_tokens, max_completion_tokens });
 }
 
 /** What a decision asks for: another model, an output limit, or neither. */

@@ -2,7 +2,7 @@
 import { failureOutcome, resultOutcome, StreamTally } from './ai-sdk-outcome.ts';
 import { carryOut, pinned, spendRequest } from './ai-sdk-route.ts';
 import type { Fields } from './ai-sdk-usage.ts';
-import { readWire, takeScope, type ModelLike, type Sending } from './ai-sdk-wire.ts';
+import { takeScope, type ModelLike, type Sending } from './ai-sdk-wire.ts';
 import { guardedStream } from './guarded-stream.ts';
 import { AgentGuardBlockedError } from '../src/errors.ts';
 import type { GuardedCall } from '../src/guarded-call.ts';
@@ -101,9 +101,13 @@ export function spendGuard(
       ...(signal !== undefined && { signal }),
     });
     const target = call.decision === 'downgrade' ? call.model : undefined;
-    const carried = carryOut(asked, { model: target, limit: call.maxOutputTokens }, resolveModel);
+    let carried: Sending | undefined;
+    try {
+      carried = carryOut(asked, { model: target, limit: call.maxOutputTokens }, resolveModel);
+    } finally {
+      if (carried === undefined) await call.settle({ outcome: 'not_sent' });
+    }
     if (carried === undefined) {
-      await call.settle({ outcome: 'not_sent' });
       const message = `${request.model} was blocked (no_route): the decision could not be carried out`;
       throw new AgentGuardBlockedError({
         reason: 'no_route',
@@ -113,7 +117,7 @@ export function spendGuard(
       });
     }
     const counts = call.reason === 'within_caps' || call.reason === 'over_soft_cap';
-    const sending = counts ? pinned(carried, readWire(carried)) : carried;
+    const sending = counts ? pinned(carried) : carried;
     const isUnchanged = sending.model === model && sending.params === given;
     return { ...sending, call, isUnchanged, signal };
   }

@@ -111,10 +111,20 @@ function makeLayout(policies: readonly Policy[], scope: SpendScope): CapLayout {
 const LAYOUTS_KEPT = 1024;
 const layouts = new Map<string, CapLayout>();
 
+const numbers = new WeakMap<Policy, number>();
+let lastNumber = 0;
+
+/** A short name for a policy in this process. */
+function numberOf(policy: Policy): number {
+  let number = numbers.get(policy);
+  if (number === undefined) numbers.set(policy, (number = ++lastNumber));
+  return number;
+}
+
 /** The layout of the caps of `policies` for calls of `scope`. The policies must match the scope. */
 export function capLayout(policies: readonly Policy[], scope: SpendScope): CapLayout {
   let name = '';
-  for (const policy of policies) name += policy.digest;
+  for (const policy of policies) name += `${numberOf(policy)},`;
   for (const field of SCOPE_FIELDS) {
     const value = scope[field];
     // With its length before it, no value can be mistaken for two.

@@ -54,7 +54,7 @@ export interface DecideInput {
   /** Prices by the model's name as asked; a model that is missing has no known price. */
   prices: ReadonlyMap<string, Price>;
   /** Downgrade targets that the adapter can't send the call to. */
-  uncarried: ReadonlySet<string>;
+  uncarried: { has(model: string): boolean };
 }
 
 /** Where the call goes. */

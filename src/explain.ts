@@ -63,7 +63,7 @@ function sentence(prepared: Prepared, input: DecideInput, decision: Decision): s
   }
 }
 
-function uncarried({ uncarried: models }: Prepared): string {
-  if (models.size === 0) return '';
-  return ` (the adapter can't send it to ${[...models].join(', ')}; pass resolveModel)`;
+function uncarried({ uncarried: { found } }: Prepared): string {
+  if (found.length === 0) return '';
+  return ` (the adapter can't send it to ${found.join(', ')}; pass resolveModel)`;
 }

@@ -195,7 +195,7 @@ class Guard implements SpendGuard {
       const drafts = [
         ...expired,
         ...foundationDrafts(view, input),
-        decisionDraft(id, input, decision, spans, until),
+        decisionDraft(id, input, decision, spans, until, prepared.uncarried.found),
       ];
       return { drafts, result: { decision, input, until, spans } };
     };

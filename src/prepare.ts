@@ -57,6 +57,31 @@ export interface PrepareOptions {
   priceOf: typeof findPrice;
 }
 
+/**
+ * The models that the adapter can't send a call to. It is asked only about models that a decision comes to, for
+ * trying a route on a request takes time, and most calls are never downgraded.
+ */
+class Uncarried {
+  /** The models that were asked about and can't be reached. */
+  readonly found: string[] = [];
+  readonly #answers = new Map<string, boolean>();
+  readonly #canRoute: (model: string) => boolean;
+
+  constructor(canRoute: (model: string) => boolean) {
+    this.#canRoute = canRoute;
+  }
+
+  has(model: string): boolean {
+    let answer = this.#answers.get(model);
+    if (answer === undefined) {
+      answer = !this.#canRoute(model);
+      this.#answers.set(model, answer);
+      if (answer) this.found.push(model);
+    }
+    return answer;
+  }
+}
+
 /** A request made ready: everything that doesn't depend on the ledger. */
 export interface Prepared {
   scope: SpendScope;
@@ -68,7 +93,7 @@ export interface Prepared {
   prices: ReadonlyMap<string, Price>;
   /** Why models have no price, for the error. */
   unpriced: ReadonlyMap<string, string>;
-  uncarried: ReadonlySet<string>;
+  uncarried: Uncarried;
 }
 
 /** Longer names are cut: nothing that a caller passes may make a receipt grow without bound. */
@@ -136,7 +161,6 @@ export function prepare(request: SpendRequest, options: PrepareOptions): Prepare
   const matched = matchPolicies(request.scope, options);
   const prices = new Map<string, Price>();
   const unpriced = new Map<string, string>();
-  const uncarried = new Set<string>();
   const look = (model: string): void => {
     const found = options.priceOf(model, request.provider);
     if ('price' in found) prices.set(model, found.price);
@@ -146,9 +170,9 @@ export function prepare(request: SpendRequest, options: PrepareOptions): Prepare
   for (const { cap } of matched.layout.caps) {
     for (const model of cap.downgradeTo ?? []) {
       look(model);
-      if (request.canRoute?.(model) === false) uncarried.add(model);
     }
   }
+  const uncarried = new Uncarried(request.canRoute ?? (() => true));
   return { ...matched, request: facts, prices, unpriced, uncarried };
 }
 
@@ -168,7 +192,8 @@ export function prepareCharge(
     fixedCost: amount,
   };
   const none = new Map<string, never>();
-  return { ...matchPolicies(scope, options), request, prices: none, unpriced: none, uncarried: new Set() };
+  const uncarried = new Uncarried(() => true);
+  return { ...matchPolicies(scope, options), request, prices: none, unpriced: none, uncarried };
 }
 
 /** A clock that went back by more than this blocks calls; less is the everyday correction of a clock. */

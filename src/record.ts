@@ -60,6 +60,7 @@ export function decisionDraft(
   decision: Decision,
   spans: readonly WindowSpan[],
   leaseUntil: number,
+  uncarried: readonly string[],
 ): Draft {
   const { route, shadow } = decision;
   const notEffective = input.policies.flatMap(({ effective }, index) => (effective ? [] : [index]));
@@ -94,7 +95,7 @@ export function decisionDraft(
     ...(shadow && { shadow }),
     spans: spans.map(({ start, end }): [number, number] => [start, end]),
     type: 'decision',
-    ...(input.uncarried.size > 0 && { uncarried: [...input.uncarried] }),
+    ...(uncarried.length > 0 && { uncarried: [...uncarried] }),
   };
 }
 

@@ -22,21 +22,29 @@ function checkName(name: string): void {
  * and 3.2.3: ECMAScript's own rules for strings and numbers), so the native function writes it.
  */
 export function canonicalJson(value: unknown): string {
-  return JSON.stringify(inOrder(value));
+  const text = JSON.stringify(inOrder(value));
+  // `JSON.stringify` escapes lone surrogates and nothing else this way; a text may also hold a backslash and "ud".
+  if (text.includes('\\ud') && !isWellFormed(value)) {
+    throw new TypeError('a receipt may not hold a lone surrogate');
+  }
+  return text;
+}
+
+function isWellFormed(value: unknown): boolean {
+  if (typeof value === 'string') return value.isWellFormed();
+  return typeof value !== 'object' || value === null || Object.values(value).every(isWellFormed);
 }
 
 /** `value` itself where its members are in order already, else a copy in which they are. Checks all of it. */
 function inOrder(value: unknown): unknown {
   switch (typeof value) {
     case 'string':
-      if (!value.isWellFormed()) throw new TypeError('a receipt may not hold a lone surrogate');
+    case 'boolean':
       return value;
     case 'number':
       if (!Number.isSafeInteger(value) || Object.is(value, -0)) {
         throw new TypeError(`a receipt may hold only safe integers, not ${value}; write amounts as strings`);
       }
-      return value;
-    case 'boolean':
       return value;
     case 'object':
       if (Array.isArray(value)) return arrayInOrder(value);

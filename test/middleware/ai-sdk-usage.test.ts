@@ -182,6 +182,9 @@ describe('reportedMetadata', () => {
   });
 });
 
+const run = (id: string, type = 'provider') =>
+  providerRunTool({ tools: [{ type, id, name: 'x', args: {} }] });
+
 describe('promptShape', () => {
   const base64 = 'QUJD'.repeat(5000);
 
@@ -322,8 +325,6 @@ describe('promptShape', () => {
   });
 
   it('knows the tools that a provider runs itself', () => {
-    const run = (id: string, type = 'provider') =>
-      providerRunTool({ tools: [{ type, id, name: 'x', args: {} }] });
     expect(run('openai.web_search')).toBe('openai.web_search');
     expect(run('anthropic.code_execution_20250522', 'provider-defined')).toBe(
       'anthropic.code_execution_20250522',
@@ -334,17 +335,19 @@ describe('promptShape', () => {
   });
 });
 
-describe('readWire', () => {
-  const nothing = () => Promise.reject(new Error('not called'));
-  const model = (provider: string, modelId: string, more: object = {}): ModelLike => ({
-    provider,
-    modelId,
-    doGenerate: nothing,
-    doStream: nothing,
-    ...more,
-  });
-  const wire = (more: object): Wire => ({ model: 'm', fallbacks: [], choices: 1, ...more });
+const nothing = () => Promise.reject(new Error('not called'));
 
+const model = (provider: string, modelId: string, more: object = {}): ModelLike => ({
+  provider,
+  modelId,
+  doGenerate: nothing,
+  doStream: nothing,
+  ...more,
+});
+
+const wire = (more: object): Wire => ({ model: 'm', fallbacks: [], choices: 1, ...more });
+
+describe('readWire', () => {
   it.each<[string, ModelLike, object, Wire]>([
     [
       'OpenRouter, ai 4',
@@ -466,6 +469,13 @@ describe('readWire', () => {
   });
 });
 
+const tally = (parts: unknown[], broken?: 'aborted' | 'error') => {
+  const counted = new StreamTally('openrouter', {});
+  for (const part of parts) counted.see(part);
+  const { outcome, usage: told, seenOutputTokens = 0 } = counted.outcome(broken);
+  return { outcome, known: told !== undefined, seen: seenOutputTokens > 0 };
+};
+
 describe('outcomes', () => {
   const usage = { inputTokens: { total: 10 }, outputTokens: { total: 5 } };
   const finish = (reason: unknown, more: object = {}) => ({
@@ -474,12 +484,6 @@ describe('outcomes', () => {
     finishReason: { unified: reason },
     ...more,
   });
-  const tally = (parts: unknown[], broken?: 'aborted' | 'error') => {
-    const counted = new StreamTally('openrouter', {});
-    for (const part of parts) counted.see(part);
-    const { outcome, usage: told, seenOutputTokens = 0 } = counted.outcome(broken);
-    return { outcome, known: told !== undefined, seen: seenOutputTokens > 0 };
-  };
   const text = { type: 'text-delta', delta: 'Hello there' };
 
   it.each<[string, unknown[], 'aborted' | 'error' | undefined, object]>([

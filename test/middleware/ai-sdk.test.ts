@@ -1,6 +1,7 @@
 import { createAnthropic } from '@ai-sdk/anthropic';
 import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
+import { createOpenRouter } from '@openrouter/ai-sdk-provider';
 import {
   APICallError,
   generateText,
@@ -13,6 +14,7 @@ import {
   wrapLanguageModel,
   type LanguageModelMiddleware,
 } from 'ai';
+import * as fc from 'fast-check';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { z } from 'zod';
 import { spendGuard, spendOptions } from '../../middleware/ai-sdk.ts';
@@ -22,7 +24,9 @@ import {
   isBlocked,
   memoryLedger,
   withSpendScope,
+  type SpendEvent,
 } from '../../src/index.ts';
+import type { DecisionPayload } from '../../src/receipts/payloads.ts';
 import type { Reply, SimulatedRequest } from '../../src/node/simulator/index.ts';
 import { HAIKU, ladder, openDesk, OPUS, policyOf, SONNET, WIDE } from './ai-sdk-kit.ts';
 
@@ -441,6 +445,88 @@ describe('what the request names', () => {
     const call = generateText({ model: desk.wrap(openai('gpt-5')), prompt, tools });
     expect((await refusal(call)).reason).toBe('unbounded_cost');
     expect(desk.sim.requests).toHaveLength(0);
+  });
+
+  it('is what is sent, wherever it comes from', async () => {
+    const names = fc.constantFrom(OPUS, SONNET, HAIKU);
+    const limits = fc.constantFrom(undefined, null, 100, 9000, 60_000);
+    const place = fc.record(
+      {
+        model: names,
+        models: fc.option(fc.uniqueArray(names, { maxLength: 3 }), { nil: undefined }),
+        max_tokens: limits,
+        max_completion_tokens: limits,
+        n: fc.constantFrom(undefined, 1, 3),
+        route: fc.constant('fallback'),
+      },
+      { requiredKeys: [] },
+    );
+    const where = fc.record({
+      client: fc.constantFrom('openrouter', 'compatible', 'wrapped'),
+      id: names,
+      settings: fc.record(
+        { models: fc.uniqueArray(names, { maxLength: 3 }), maxTokens: fc.constantFrom(50, 5000) },
+        { requiredKeys: [] },
+      ),
+      outer: place,
+      inner: place,
+      options: place,
+      maxOutputTokens: fc.constantFrom(undefined, 70, 20_000),
+      cap: fc.constantFrom([WIDE], [ladder(HAIKU), WIDE], [{ ...WIDE, amountCents: 20 }]),
+    });
+    const property = fc.asyncProperty(
+      where,
+      async ({ client, id, settings, outer, inner, options, maxOutputTokens, cap }) => {
+        const sent: Record<string, unknown>[] = [];
+        const fetch = (_url: unknown, init?: RequestInit) => {
+          sent.push(JSON.parse(init?.body as string) as Record<string, unknown>);
+          return Promise.resolve(Response.json({ error: { message: 'no', code: 400 } }, { status: 400 }));
+        };
+        const ledger = memoryLedger();
+        const events: SpendEvent[] = [];
+        const policy = policyOf(cap, { clampOutput: { minTokens: 20 } });
+        const guard = createSpendGuard({
+          policy,
+          ledger,
+          waitForHoldsMs: 0,
+          onEvent: (event) => events.push(event),
+        });
+        const own = createOpenRouter({ apiKey: 'k', fetch: fetch as never, extraBody: outer })(id, {
+          ...settings,
+          extraBody: inner,
+        } as never);
+        const compatible = createOpenAICompatible({
+          name: 'openrouter',
+          baseURL: 'http://x.invalid',
+          fetch: fetch as never,
+          transformRequestBody: (body) => ({ ...body, ...(inner.n !== undefined && { n: inner.n }) }),
+        })(id);
+        const model = client === 'compatible' ? compatible : own;
+        const middleware = spendGuard(guard);
+        await generateText({
+          model: wrapLanguageModel({
+            model: client === 'wrapped' ? wrapLanguageModel({ model, middleware: {} }) : model,
+            middleware,
+          }),
+          prompt,
+          maxRetries: 0,
+          ...(maxOutputTokens !== undefined && { maxOutputTokens }),
+          providerOptions: { openrouter: options as never },
+        }).catch(() => undefined);
+        const [decision] = events.flatMap((event) =>
+          event.type === 'decision' ? [event.receipt.payload as DecisionPayload] : [],
+        );
+        const [body] = sent;
+        expect(sent.length).toBe(decision?.decision === 'block' ? 0 : 1);
+        if (body === undefined || decision?.route === undefined) return;
+        const models = ((body['models'] as string[] | null) ?? []).filter((name) => name !== body['model']);
+        expect([body['model'], models]).toEqual([decision.route.model, decision.route.fallbacks ?? []]);
+        const limit = Math.max(Number(body['max_tokens'] ?? 0), Number(body['max_completion_tokens'] ?? 0));
+        expect(limit).toBe(decision.route.max_output_tokens);
+        expect(body['n'] ?? 1).toBeLessThanOrEqual(decision.request.choices ?? 1);
+      },
+    );
+    await fc.assert(property, { numRuns: 500 });
   });
 
   it('is written out for a model inside another wrapper', async () => {

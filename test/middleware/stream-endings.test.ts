@@ -331,10 +331,11 @@ describe('streams of an OpenAI-compatible client', () => {
   });
 });
 
+const untold = () => ({ text: TEXT, fault: { kind: 'no-usage' } as const });
+
 describe('a call without caps', () => {
   it('settles at an estimate of what was seen when its usage is unknown', async () => {
-    const respond = () => ({ text: TEXT, fault: { kind: 'no-usage' } as const });
-    await using desk = await openDesk(policyOf([]), { respond });
+    await using desk = await openDesk(policyOf([]), { respond: untold });
     await readAll(desk, desk.model());
     await generateText({ model: desk.model(), prompt });
     await settled(desk);
@@ -344,20 +345,20 @@ describe('a call without caps', () => {
   });
 });
 
-describe('guardedStream', () => {
-  const source = (parts: number, fail?: Error, onCancel?: (reason: unknown) => void) => {
-    let sent = 0;
-    const underlying: UnderlyingDefaultSource<number> = {
-      pull(controller) {
-        if (sent < parts) controller.enqueue(sent++);
-        else if (fail) controller.error(fail);
-        else controller.close();
-      },
-      ...(onCancel && { cancel: onCancel }),
-    };
-    return new ReadableStream<number>(underlying);
+const source = (parts: number, fail?: Error, onCancel?: (reason: unknown) => void) => {
+  let sent = 0;
+  const underlying: UnderlyingDefaultSource<number> = {
+    pull(controller) {
+      if (sent < parts) controller.enqueue(sent++);
+      else if (fail) controller.error(fail);
+      else controller.close();
+    },
+    ...(onCancel && { cancel: onCancel }),
   };
+  return new ReadableStream<number>(underlying);
+};
 
+describe('guardedStream', () => {
   it('passes parts on in order and closes after the end is handled', async () => {
     const log: string[] = [];
     const stream = guardedStream(source(3), {

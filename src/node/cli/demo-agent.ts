@@ -97,6 +97,11 @@ async function frameworks(): Promise<{ ai: typeof Ai; openrouter: typeof OpenRou
   }
 }
 
+/** Throws `CliError` that says what to install when the frameworks are absent. */
+export async function requireFrameworks(): Promise<void> {
+  await frameworks();
+}
+
 /** Reviews one pull request after another until a cap stops it. Rejects with what isn't a refusal. */
 export async function runAgent(options: AgentOptions): Promise<AgentEnd> {
   const { ai, openrouter } = await frameworks();

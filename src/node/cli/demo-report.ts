@@ -126,17 +126,22 @@ function billLines({ live, billed, settled, agrees, saved, steps }: DemoFacts): 
   const settledCalls = steps.filter(({ actual }) => actual !== undefined).length;
   const downgraded = steps.filter(({ decision }) => decision === 'downgrade').length;
   const blocked = steps.find(({ decision }) => decision === 'block');
-  const isEqual = agrees
-    ? styled('green', 'equal to the nano-dollar')
-    : styled('red', `they differ by ${formatUsd(billed > settled ? billed - settled : settled - billed)}`);
+  const reported = steps.filter((step) => step.reported !== undefined).length;
+  const source = live
+    ? `as OpenRouter reported it for ${reported} of ${countText(settledCalls, 'call')}`
+    : 'the simulator’s own';
+  const difference = formatUsd(billed > settled ? billed - settled : settled - billed);
+  const isEqual =
+    billed === settled
+      ? styled('green', 'equal to the nano-dollar')
+      : styled(
+          agrees ? 'yellow' : 'red',
+          `they differ by ${difference}${agrees ? ', for calls without a report' : ''}`,
+        );
   const uncounted =
     blocked === undefined ? '' : `; the blocked call, up to ${formatUsd(blocked.hold)}, is not counted`;
   return [
-    labelled(
-      'bill',
-      `${formatUsd(billed)}, ${live ? 'as OpenRouter reported call by call' : 'the simulator’s own'}`,
-      LABEL,
-    ),
+    labelled('bill', `${formatUsd(billed)}, ${source}`, LABEL),
     labelled(
       'ledger',
       `${formatUsd(settled)}, settled in the log over ${countText(settledCalls, 'call')}`,

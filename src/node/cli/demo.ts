@@ -13,7 +13,14 @@ import { fileLedger } from '../file-ledger/index.ts';
 import { KEY_FILE, LOG_FILE } from '../home.ts';
 import { startSimulator, type Simulator } from '../simulator/index.ts';
 import type { LogAudit } from './audit-log.ts';
-import { demoPolicy, reviewerScript, runAgent, type AgentEnd, type AgentOptions } from './demo-agent.ts';
+import {
+  requireFrameworks,
+  demoPolicy,
+  reviewerScript,
+  runAgent,
+  type AgentEnd,
+  type AgentOptions,
+} from './demo-agent.ts';
 import { demoJson, demoReport } from './demo-report.ts';
 import type { KeyChoice } from './locate.ts';
 import { CliError } from './output.ts';
@@ -22,6 +29,8 @@ import { verifyFile } from './verify.ts';
 export interface DemoOptions {
   /** On the real OpenRouter, with `OPENROUTER_API_KEY`. */
   live?: boolean;
+  /** OpenRouter's address for `live`, where it isn't the usual one. */
+  baseURL?: string;
   /** Where the log goes; made when missing, refused when not empty. Default: a new temporary folder. */
   dir?: string;
   /** Told of each step as it ends. */
@@ -59,7 +68,7 @@ export interface DemoFacts {
   reviews: number;
   /** The refusal's message, where the agent was stopped by one. */
   refusal?: string;
-  /** The simulator's own bill; live, the sum of what the provider reported. */
+  /** The simulator's own bill; live, the sum of what the provider reported for its calls. */
   billed: NanoUsd;
   /** Sum of the settled amounts, added up from the log. */
   settled: NanoUsd;
@@ -99,6 +108,7 @@ export async function runDemo(options: DemoOptions = {}): Promise<DemoFacts> {
       'demo --live needs an OpenRouter key in OPENROUTER_API_KEY. Without --live the demo runs offline.',
     );
   }
+  await requireFrameworks();
   const folder = demoFolder(options.dir);
   const logFolder = join(folder, 'acme');
   const steps = new StepRecorder(options.onStep);
@@ -110,7 +120,8 @@ export async function runDemo(options: DemoOptions = {}): Promise<DemoFacts> {
     ledger: fileLedger({ dir: logFolder, keyFile: join(folder, KEY_FILE), tenantId: 'acme' }),
     onEvent: (event) => steps.see(event),
   });
-  const end = await runGuarded({ guard, apiKey, ...(simulator && { baseURL: simulator.url }) });
+  const baseURL = simulator?.url ?? options.baseURL;
+  const end = await runGuarded({ guard, apiKey, ...(baseURL !== undefined && { baseURL }) }, folder);
   await simulator?.idle();
   const log = join(logFolder, LOG_FILE);
   const { audit, key } = await verifyFile(log);
@@ -127,7 +138,7 @@ export async function runDemo(options: DemoOptions = {}): Promise<DemoFacts> {
     ...(refusal !== undefined && { refusal }),
     billed,
     settled,
-    agrees: billed === settled,
+    agrees: live ? steps.all.every(agreesWithReport) : billed === settled,
     saved: sum(steps.all.map(savedBy)),
     sent: simulator === undefined ? [] : sentTo(simulator),
     audit,
@@ -136,12 +147,19 @@ export async function runDemo(options: DemoOptions = {}): Promise<DemoFacts> {
 }
 
 /** Closes the guard whatever becomes of the agent, so that the log ends with its last receipt. */
-async function runGuarded(options: AgentOptions): Promise<AgentEnd> {
+async function runGuarded(options: AgentOptions, folder: string): Promise<AgentEnd> {
   try {
     return await runAgent(options);
+  } catch (error) {
+    throw new CliError(`The agent failed: ${(error as Error).message} Its receipts so far lie in ${folder}.`);
   } finally {
     await options.guard.close();
   }
+}
+
+/** A step without a reported cost (an error, say) is settled at an estimate that errs high. */
+function agreesWithReport({ actual, reported }: DemoStep): boolean {
+  return reported === undefined || reported === actual;
 }
 
 function demoFolder(dir: string | undefined): string {

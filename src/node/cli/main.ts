@@ -2,7 +2,7 @@
 /** The `agentguard` command. Each subcommand is loaded when it is asked for, so that starting stays fast. */
 import { Command, CommanderError } from 'commander';
 import { SDK } from '../../version.ts';
-import { failure } from './output.ts';
+import { failure, requireNode } from './output.ts';
 import type { VerifyOptions } from './verify.ts';
 
 const EXAMPLES = `
@@ -56,6 +56,7 @@ function program(): Command {
     .option('--dir <folder>', 'where the log goes (default: a new folder under the temporary one)')
     .addHelpText('after', DEMO_HELP)
     .action(async (options: { live?: boolean; json?: boolean; dir?: string }) => {
+      requireNode();
       const { demoCommand } = await import('./demo.ts');
       process.exitCode = await demoCommand(options);
     });
@@ -79,6 +80,7 @@ function program(): Command {
     .option('--accept', 'let the log go on at the present time, with a signed receipt')
     .addHelpText('after', CLOCK_HELP)
     .action(async (path: string | undefined, options: { accept?: boolean }) => {
+      requireNode();
       const { clockCommand } = await import('./clock.ts');
       process.exitCode = await clockCommand(path, options);
     });

@@ -94,10 +94,8 @@ export function commandText(...args: string[]): string {
 
 function invocation(): string[] {
   const script = process.argv[1] ?? '';
-  const lifecycle = process.env['npm_lifecycle_event'];
-  if (lifecycle === 'demo' || lifecycle === 'agentguard') return ['npm', 'run', '-s', 'agentguard', '--'];
   if (!/\.(js|ts)$/.test(script)) {
-    return script.includes('node_modules') || lifecycle === 'npx' ? ['npx', 'agentguard'] : ['agentguard'];
+    return script.includes('node_modules') ? ['npx', 'agentguard'] : ['agentguard'];
   }
   const path = relative(process.cwd(), script);
   return ['node', ...process.execArgv, path.startsWith('..') ? script : path];
@@ -105,6 +103,13 @@ function invocation(): string[] {
 
 function quoted(arg: string): string {
   return /^[\w@%+=:,./~-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+/** Throws `CliError` on a Node that lacks what the file ledger needs (node:sqlite). */
+export function requireNode(): void {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major > 22 || (major === 22 && minor >= 13)) return;
+  throw new CliError(`This needs Node.js 22.13 or newer, and runs on ${process.versions.node}.`);
 }
 
 /** What to print of an error that ended a command, and with which code to end. */

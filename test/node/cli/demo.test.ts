@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { reviewerScript } from '../../../src/node/cli/demo-agent.ts';
 import { runDemo } from '../../../src/node/cli/demo.ts';
+import { startSimulator } from '../../../src/node/simulator/index.ts';
 import { agentguard, newHome } from './run-cli.ts';
 
 describe('agentguard demo', () => {
@@ -56,6 +58,28 @@ describe('agentguard demo', () => {
     const document = JSON.parse(stdout) as { billed: string; settled: string };
     expect(document).toMatchObject({ agrees: true, integrity: 'valid', live: false });
     expect(document.billed).toBe(document.settled);
+  });
+
+  it('runs live against whatever answers as OpenRouter, and judges by the reported costs', async () => {
+    const home = await newHome();
+    await using simulator = await startSimulator({ respond: reviewerScript });
+    vi.stubEnv('OPENROUTER_API_KEY', 'sk-or-v1-test');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const facts = await runDemo({ live: true, baseURL: simulator.url, dir: join(home, 'demo') });
+    expect(facts).toMatchObject({ live: true, agrees: true });
+    expect(facts.billed).toBe(simulator.billed);
+    expect(facts.billed).toBe(facts.settled);
+  });
+
+  it('says what to install when the optional frameworks are absent', async () => {
+    const hooks = `
+      import { registerHooks } from 'node:module';
+      const missing = () => Object.assign(new Error('gone'), { code: 'ERR_MODULE_NOT_FOUND' });
+      registerHooks({ resolve(id, context, next) { if (id === 'ai') throw missing(); return next(id, context); } });`;
+    const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hooks)}` };
+    const run = await agentguard(['demo'], env);
+    expect(run).toMatchObject({ code: 2, stdout: '' });
+    expect(run.stderr).toContain('npm install ai @openrouter/ai-sdk-provider');
   });
 
   it('says what is missing: a key for --live, an empty folder', async () => {

@@ -6,7 +6,10 @@ import { base64url } from '../../../src/receipts/index.ts';
 import { agentguard, newHome, writeLog } from './run-cli.ts';
 
 async function keyIn(home: string): Promise<{ kid: string; x: string }> {
-  return JSON.parse(await readFile(join(home, 'installation-key.json'), 'utf8')) as { kid: string; x: string };
+  return JSON.parse(await readFile(join(home, 'installation-key.json'), 'utf8')) as {
+    kid: string;
+    x: string;
+  };
 }
 
 /** Everything after the bytes of the given line are changed by `change`. */
@@ -109,7 +112,9 @@ describe('agentguard verify', () => {
     const missing = await agentguard(['verify', join(home, 'nobody')], { AGENTGUARD_HOME: home });
     expect(missing).toMatchObject({ code: 2, stdout: '' });
     expect(missing.stderr).toContain('There is no file or folder');
-    expect((await agentguard(['verify'], { AGENTGUARD_HOME: join(home, 'empty') })).stderr).toContain('no log');
+    expect((await agentguard(['verify'], { AGENTGUARD_HOME: join(home, 'empty') })).stderr).toContain(
+      'no log',
+    );
     await mkdir(join(home, 'blank'));
     await writeFile(join(home, 'blank', 'decisions.ndjson'), '');
     const empty = await agentguard(['verify', join(home, 'blank')]);
