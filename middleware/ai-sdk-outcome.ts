@@ -25,19 +25,31 @@ function seenInResult(result: Fields): number {
   return estimateTextTokens(texts.filter((text) => text !== undefined).join('\n'));
 }
 
+/** Where a call was sent: whose figures its answer has, and the model that its request should name. */
+export interface SentTo {
+  provider: string;
+  model: string;
+}
+
+/** The model that the request named instead of the one that was decided on, where that came about. */
+function strayModel(result: unknown, { model }: SentTo): Pick<CallOutcome, 'servedModel'> {
+  const named = sentModel(result);
+  return named === undefined || named === model ? {} : { servedModel: named };
+}
+
 /** The end of a call that answered in one piece. */
-export function resultOutcome(result: unknown, provider: string): CallOutcome {
+export function resultOutcome(result: unknown, to: SentTo): CallOutcome {
+  const { provider } = to;
   const fields = fieldsOf(result);
   const { usage, response } = fields;
   const metadata = fields['providerMetadata'];
   const seenOutputTokens = seenInResult(fields);
   const told = reportedUsage(usage, { provider, metadata, seenOutputTokens });
-  const requested = sentModel(result);
   return {
     outcome: 'ok',
     ...(told !== undefined && { usage: told }),
     seenOutputTokens,
-    ...(requested !== undefined && { servedModel: requested }),
+    ...strayModel(result, to),
     ...reportedResponse(response),
     ...reportedMetadata(metadata, usage, provider),
   };
@@ -57,16 +69,17 @@ const FINISHED: ReadonlySet<unknown> = new Set(['stop', 'length', 'tool-calls', 
 /** Adds up what the parts of a stream say, for the one outcome at its end. */
 export class StreamTally {
   readonly #provider: string;
-  readonly #requested: string | undefined;
+  readonly #stray: Pick<CallOutcome, 'servedModel'>;
   #seen = 0;
   #callsWithoutDeltas = 0;
   #response: ReturnType<typeof reportedResponse> = {};
   #finish: Fields | undefined;
   #failed = false;
 
-  constructor(provider: string, opened: unknown) {
-    this.#provider = provider;
-    this.#requested = sentModel(opened);
+  /** `opened` is what `doStream` resolved with. */
+  constructor(opened: unknown, to: SentTo) {
+    this.#provider = to.provider;
+    this.#stray = strayModel(opened, to);
   }
 
   see(part: unknown): void {
@@ -99,7 +112,7 @@ export class StreamTally {
       outcome: isFinished && !this.#failed ? 'ok' : (failed ?? 'ok'),
       ...(told !== undefined && counts && { usage: told }),
       seenOutputTokens,
-      ...(this.#requested !== undefined && { servedModel: this.#requested }),
+      ...this.#stray,
       ...this.#response,
       ...reported,
     };

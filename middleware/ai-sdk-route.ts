@@ -97,7 +97,7 @@ function withoutFallbacks(sending: Sending): Sending {
 
 const ROUTED = { models: undefined, route: undefined };
 
-export type ResolveModel = (id: string) => unknown;
+type ResolveModel = (id: string) => unknown;
 
 function isModelLike(value: unknown): value is ModelLike {
   const { doGenerate, doStream } = fieldsOf(value);
@@ -140,7 +140,7 @@ export function pinned(sending: Sending): Sending {
 }
 
 /** What a decision asks for: another model, an output limit, or neither. */
-export interface Orders {
+interface Orders {
   model?: string | undefined;
   limit?: number | undefined;
 }

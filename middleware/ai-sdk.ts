@@ -1,8 +1,8 @@
 /** Spend control for the Vercel AI SDK: a language model middleware for `ai` 4 to 7. */
-import { failureOutcome, resultOutcome, StreamTally } from './ai-sdk-outcome.ts';
+import { failureOutcome, resultOutcome, StreamTally, type SentTo } from './ai-sdk-outcome.ts';
 import { carryOut, pinned, spendRequest } from './ai-sdk-route.ts';
 import type { Fields } from './ai-sdk-usage.ts';
-import { takeScope, type ModelLike, type Sending } from './ai-sdk-wire.ts';
+import { readWire, takeScope, type ModelLike, type Sending } from './ai-sdk-wire.ts';
 import { guardedStream } from './guarded-stream.ts';
 import { AgentGuardBlockedError } from '../src/errors.ts';
 import type { GuardedCall } from '../src/guarded-call.ts';
@@ -56,6 +56,7 @@ interface Opened extends Sending {
   /** True when the call is sent as the framework made it. */
   isUnchanged: boolean;
   signal: AbortSignal | undefined;
+  to: SentTo;
 }
 
 /** Sends an opened call; one that fails is settled. Rejects with what the model rejects with. */
@@ -119,7 +120,8 @@ export function spendGuard(
     const counts = call.reason === 'within_caps' || call.reason === 'over_soft_cap';
     const sending = counts ? pinned(carried) : carried;
     const isUnchanged = sending.model === model && sending.params === given;
-    return { ...sending, call, isUnchanged, signal };
+    const to: SentTo = { provider: sending.model.provider, model: readWire(sending).model };
+    return { ...sending, call, isUnchanged, signal, to };
   }
 
   return {
@@ -129,7 +131,7 @@ export function spendGuard(
       const changed = () =>
         opened.model.doGenerate(opened.params as never) as ReturnType<typeof hooks.doGenerate>;
       const result = await send(opened, opened.isUnchanged ? () => hooks.doGenerate() : changed);
-      await opened.call.settle(resultOutcome(result, opened.model.provider));
+      await opened.call.settle(resultOutcome(result, opened.to));
       return result;
     },
     async wrapStream({ params, model, ...hooks }) {
@@ -137,7 +139,7 @@ export function spendGuard(
       const changed = () =>
         opened.model.doStream(opened.params as never) as ReturnType<typeof hooks.doStream>;
       const result = await send(opened, opened.isUnchanged ? () => hooks.doStream() : changed);
-      const tally = new StreamTally(opened.model.provider, result);
+      const tally = new StreamTally(result, opened.to);
       const stream = guardedStream((result as { stream: ReadableStream<unknown> }).stream, {
         onPart: (part) => tally.see(part),
         onEnd: ({ how }) => {

@@ -33,7 +33,7 @@ export type SpendEvent =
  * - `limit_injected`: calls without an output limit get the policy's one (told once for each guard)
  * - `usage_unknown`: a provider reported no usage that can be believed, so the call settled high
  * - `over_hold`: a call cost more than its worst case
- * - `route_not_taken`: the request that was sent names another model than the decision
+ * - `route_not_taken`: a model served that the decision did not name
  * - `shadow`: a policy only records what it would have decided
  */
 export type WarningCode = 'limit_injected' | 'usage_unknown' | 'over_hold' | 'route_not_taken' | 'shadow';

@@ -162,7 +162,7 @@ class Guard implements SpendGuard {
       const attempted = await this.#attempt(id, prepared, provider, !last);
       if (attempted.kind === 'wait') return true;
       ({ outcome } = attempted);
-      // The caller gave up while the decision was being written: the call never leaves.
+      // The caller may have left the queue while the decision was being written: the call never leaves.
       if (signal?.aborted) await outcome.call?.settle({ outcome: 'not_sent' });
       return false;
     };
@@ -171,8 +171,12 @@ class Guard implements SpendGuard {
       this.#settings.tell({ type: 'wait', callId: id, requestedModel: prepared.request.model });
       await this.#queue.wait(accounts, attempt, waitForHoldsMs, signal);
     }
-    signal?.throwIfAborted();
+    // TypeScript doesn't see that an attempt that has ended has left its outcome.
     const { error, call } = outcome as unknown as Outcome;
+    if (signal?.aborted) {
+      await call?.settle({ outcome: 'not_sent' });
+      throw signal.reason;
+    }
     if (error !== undefined) throw error;
     return call;
   }
@@ -225,8 +229,8 @@ class Guard implements SpendGuard {
       ({ key }, position) => [key, spans[windowOfAccount[position] as number]?.start ?? 0] as const,
     );
     const hold: Hold = { call: id, amount: decision.hold, until, accounts };
-    const { priceOf, signing, tell } = this.#settings;
-    const context = { ledger: this.#ledger, queue: this.#queue, signing, provider, priceOf, tell };
+    const { priceOf, signing, tell, waitUntil } = this.#settings;
+    const context = { ledger: this.#ledger, queue: this.#queue, signing, provider, priceOf, tell, waitUntil };
     return { call: guardedCall({ id, prepared, decision: { ...decision, route }, receipt, hold }, context) };
   }
 

@@ -7,6 +7,7 @@ import type { NanoUsd } from './money.ts';
 import type { Prepared } from './prepare.ts';
 import type { findPrice } from './pricing/find-price.ts';
 import type { Price } from './pricing/price.ts';
+import { isSameModel } from './pricing/resolve.ts';
 import type { Receipt } from './receipts/payloads.ts';
 import { endingDraft, expiryDrafts } from './record.ts';
 import { settledCost, type CallOutcome, type SettledCost } from './settlement.ts';
@@ -48,6 +49,8 @@ export interface CallContext {
   provider: string | undefined;
   priceOf: typeof findPrice;
   tell: (event: SpendEvent) => void;
+  /** Keeps a serverless function alive until a settlement is written. */
+  waitUntil: (work: Promise<unknown>) => void;
 }
 
 interface Opened {
@@ -75,8 +78,13 @@ export function guardedCall(
     maxOutputTokens: isSet ? route.maxOutputTokens : undefined,
     hold: decision.hold,
     receipt,
-    settle: (outcome) => (settlement ??= settleCall(outcome)),
+    settle: (outcome) => (settlement ??= begun(settleCall(outcome))),
   };
+
+  function begun(work: Promise<Settlement>): Promise<Settlement> {
+    context.waitUntil(work);
+    return work;
+  }
 
   async function settleCall(outcome: CallOutcome): Promise<Settlement> {
     const served = servedPrice(outcome.servedModel);
@@ -106,18 +114,20 @@ export function guardedCall(
       }
     }
     const written = committed?.result === true ? committed.receipts.at(-1) : undefined;
-    tellSettlement(cost, written, error, outcome);
+    tellSettlement(cost, written, error, outcome, served.isFallback);
     context.queue.pump();
     return { ...cost, receipt: written };
   }
 
   function servedPrice(servedModel: string | undefined): { price: Price | undefined; isFallback: boolean } {
     const asked = prepared.prices.get(route.model);
-    if (servedModel === undefined || servedModel === route.model) return { price: asked, isFallback: false };
+    if (servedModel === undefined || isSameModel(servedModel, route.model, context.provider)) {
+      return { price: asked, isFallback: false };
+    }
     const found = context.priceOf(servedModel, context.provider);
-    // Providers answer with a dated or internal name of the same model; only another price row is another model.
+    // Providers also answer with internal names of the model that was asked for; a name that nobody knows is that.
     if (!('price' in found)) return { price: asked, isFallback: route.fallbacks.includes(servedModel) };
-    return { price: found.price, isFallback: found.price.row.model !== asked?.row.model };
+    return { price: found.price, isFallback: true };
   }
 
   function tellSettlement(
@@ -125,6 +135,7 @@ export function guardedCall(
     written: Receipt | undefined,
     error: unknown,
     outcome: CallOutcome,
+    isFallback: boolean,
   ): void {
     context.tell({
       type: 'settlement',
@@ -137,6 +148,11 @@ export function guardedCall(
     if (cost.unknownUsage !== undefined && outcome.outcome === 'ok') {
       const message = `${route.model}: ${cost.unknownUsage}; settled at ${cost.source}`;
       context.tell({ type: 'warning', code: 'usage_unknown', message });
+    }
+    const { servedModel = '' } = outcome;
+    if (isFallback && !route.fallbacks.some((named) => isSameModel(servedModel, named, context.provider))) {
+      const message = `the call was sent to ${route.model}, and ${servedModel} served it`;
+      context.tell({ type: 'warning', code: 'route_not_taken', message });
     }
     if (cost.amount > decision.hold && route.limit !== 'none') {
       const message = `${route.model} cost more than its worst case; the receipt says by how much`;

@@ -190,3 +190,17 @@ export function resolveModelId(id: string, provider?: string): ResolvedModelId {
   if (base.startsWith('models/')) return { steps: stepsFor(base.slice(7), seller ?? 'google') };
   return { steps: stepsFor(base, seller) };
 }
+
+/** True when two ids are names of one model: equal, or with a catalogue key in common. */
+export function isSameModel(a: string, b: string, provider?: string): boolean {
+  if (a === b) return true;
+  const keys = keyNames(a, provider);
+  for (const key of keyNames(b, provider)) if (keys.has(key)) return true;
+  return false;
+}
+
+function keyNames(id: string, provider: string | undefined): Set<string> {
+  const resolved = resolveModelId(id, provider);
+  if ('refused' in resolved) return new Set();
+  return new Set(resolved.steps.flat().map((key) => `${key.provider} ${key.id}`));
+}

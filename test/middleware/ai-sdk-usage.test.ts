@@ -470,7 +470,7 @@ describe('readWire', () => {
 });
 
 const tally = (parts: unknown[], broken?: 'aborted' | 'error') => {
-  const counted = new StreamTally('openrouter', {});
+  const counted = new StreamTally({}, { provider: 'openrouter', model: 'm' });
   for (const part of parts) counted.see(part);
   const { outcome, usage: told, seenOutputTokens = 0 } = counted.outcome(broken);
   return { outcome, known: told !== undefined, seen: seenOutputTokens > 0 };
@@ -524,16 +524,17 @@ describe('outcomes', () => {
     expect(tally(parts, broken)).toEqual(expected);
   });
 
-  it('names the model of the request where the answer names none', () => {
-    expect(resultOutcome({ usage, request: { body: { model: 'big' } } }, 'openai')).toMatchObject({
-      servedModel: 'big',
-    });
-    expect(
-      resultOutcome({ usage, response: { modelId: 'b' }, request: { body: { model: 'a' } } }, 'x'),
-    ).toMatchObject({
-      outcome: 'ok',
+  it('names the model of the request where that is another than was decided on', () => {
+    const to = { provider: 'openai', model: 'small' };
+    const request = { body: { model: 'big' } };
+    expect(resultOutcome({ usage, request }, to)).toMatchObject({ outcome: 'ok', servedModel: 'big' });
+    expect(resultOutcome({ usage, request: { body: { model: 'small' } } }, to)).not.toHaveProperty(
+      'servedModel',
+    );
+    expect(resultOutcome({ usage, request, response: { modelId: 'b' } }, to)).toMatchObject({
       servedModel: 'b',
     });
+    expect(new StreamTally({ request }, to).outcome('aborted')).toMatchObject({ servedModel: 'big' });
   });
 
   it.each<[string, unknown, string]>([

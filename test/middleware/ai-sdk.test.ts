@@ -526,7 +526,7 @@ describe('what the request names', () => {
         expect(body['n'] ?? 1).toBeLessThanOrEqual(decision.request.choices ?? 1);
       },
     );
-    await fc.assert(property, { numRuns: 500 });
+    await fc.assert(property, { numRuns: 200 });
   });
 
   it('is written out for a model inside another wrapper', async () => {
