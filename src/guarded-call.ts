@@ -2,7 +2,7 @@
 import type { AllowReason, Decision, Route } from './decide.ts';
 import type { SpendEvent } from './events.ts';
 import type { HoldQueue } from './hold-queue.ts';
-import type { Committed, Hold, Ledger, LedgerView, Transaction, TransactOptions } from './ledgers/ledger.ts';
+import type { Hold, Ledger, LedgerView, Transaction, TransactOptions } from './ledgers/ledger.ts';
 import type { NanoUsd } from './money.ts';
 import type { Prepared } from './prepare.ts';
 import type { findPrice } from './pricing/find-price.ts';
@@ -62,101 +62,131 @@ interface Opened {
   hold: Hold;
 }
 
-export function guardedCall(
-  { id, prepared, decision, receipt, hold }: Opened,
-  context: CallContext,
-): GuardedCall {
-  const { route } = decision;
-  const isSet = route.limit === 'injected' || route.limit === 'clamped';
-  let settlement: Promise<Settlement> | undefined;
-  return {
-    id,
-    decision: decision.decision as 'allow' | 'downgrade',
-    reason: decision.reason as AllowReason,
-    model: route.model,
-    fallbacks: route.fallbacks,
-    maxOutputTokens: isSet ? route.maxOutputTokens : undefined,
-    hold: decision.hold,
-    receipt,
-    settle: (outcome) => (settlement ??= begun(settleCall(outcome))),
-  };
+/** The guarded call of a decision that was written. */
+export function guardedCall(opened: Opened, context: CallContext): GuardedCall {
+  return new Call(opened, context);
+}
 
-  function begun(work: Promise<Settlement>): Promise<Settlement> {
-    context.waitUntil(work);
-    return work;
+class Call implements GuardedCall {
+  readonly id: string;
+  readonly decision: 'allow' | 'downgrade';
+  readonly reason: AllowReason;
+  readonly model: string;
+  readonly fallbacks: readonly string[];
+  readonly maxOutputTokens: number | undefined;
+  readonly hold: NanoUsd;
+  readonly receipt: Receipt;
+  readonly #opened: Opened;
+  readonly #context: CallContext;
+  #settlement: Promise<Settlement> | undefined;
+
+  constructor(opened: Opened, context: CallContext) {
+    const { decision } = opened;
+    const { route } = decision;
+    this.id = opened.id;
+    this.decision = decision.decision as 'allow' | 'downgrade';
+    this.reason = decision.reason as AllowReason;
+    this.model = route.model;
+    this.fallbacks = route.fallbacks;
+    this.maxOutputTokens =
+      route.limit === 'injected' || route.limit === 'clamped' ? route.maxOutputTokens : undefined;
+    this.hold = decision.hold;
+    this.receipt = opened.receipt;
+    this.#opened = opened;
+    this.#context = context;
   }
 
-  async function settleCall(outcome: CallOutcome): Promise<Settlement> {
-    const served = servedPrice(outcome.servedModel);
-    const { request } = prepared;
-    const cost = settledCost(outcome, { request, route, hold: decision.hold, price: served.price });
-    const end =
+  settle(outcome: CallOutcome): Promise<Settlement> {
+    if (this.#settlement === undefined) {
+      this.#settlement = this.#settle(outcome);
+      this.#context.waitUntil(this.#settlement);
+    }
+    return this.#settlement;
+  }
+
+  async #settle(outcome: CallOutcome): Promise<Settlement> {
+    const { prepared, decision } = this.#opened;
+    const { price, isFallback } = this.#served(outcome.servedModel);
+    const cost = settledCost(outcome, {
+      request: prepared.request,
+      route: decision.route,
+      hold: decision.hold,
+      price,
+    });
+    const { receipt, error } = await this.#write(outcome, cost, isFallback);
+    this.#tell(outcome, cost, receipt, error);
+    if (isFallback) this.#tellFallback(outcome.servedModel ?? '');
+    this.#context.queue.pump();
+    return { ...cost, receipt };
+  }
+
+  /** Writes the ending, and tries once more when that fails. */
+  async #write(
+    outcome: CallOutcome,
+    cost: SettledCost,
+    isFallback: boolean,
+  ): Promise<{ receipt: Receipt | undefined; error?: unknown }> {
+    const { id } = this;
+    const { hold } = this.#opened;
+    const { ledger, signing } = this.#context;
+    const body =
       (isRetry: boolean) =>
       (view: LedgerView): Transaction<boolean> => {
         const isOpen = view.hold(id) !== undefined;
         const expired = expiryDrafts(view).filter((draft) => !('call' in draft && draft.call === id));
         // After a failed write nobody knows whether it counts; a hold that is gone then has ended already.
         if (!isOpen && isRetry) return { drafts: expired, result: false };
-        return {
-          drafts: [...expired, endingDraft(hold, isOpen, outcome, cost, served.isFallback)],
-          result: true,
-        };
+        return { drafts: [...expired, endingDraft(hold, isOpen, outcome, cost, isFallback)], result: true };
       };
-    let committed: Committed<boolean> | undefined;
     let error: unknown;
     for (const isRetry of [false, true]) {
       try {
-        committed = await context.ledger.transact([], end(isRetry), context.signing);
-        error = undefined;
-        break;
+        const { result, receipts } = await ledger.transact([], body(isRetry), signing);
+        return { receipt: result ? receipts.at(-1) : undefined };
       } catch (failure) {
         error = failure;
       }
     }
-    const written = committed?.result === true ? committed.receipts.at(-1) : undefined;
-    tellSettlement(cost, written, error, outcome, served.isFallback);
-    context.queue.pump();
-    return { ...cost, receipt: written };
+    return { receipt: undefined, error };
   }
 
-  function servedPrice(servedModel: string | undefined): { price: Price | undefined; isFallback: boolean } {
-    const asked = prepared.prices.get(route.model);
-    if (servedModel === undefined || isSameModel(servedModel, route.model, context.provider)) {
+  #served(servedModel: string | undefined): { price: Price | undefined; isFallback: boolean } {
+    const { prices } = this.#opened.prepared;
+    const asked = prices.get(this.model);
+    const { provider, priceOf } = this.#context;
+    if (servedModel === undefined || isSameModel(servedModel, this.model, provider)) {
       return { price: asked, isFallback: false };
     }
-    const found = context.priceOf(servedModel, context.provider);
+    const found = priceOf(servedModel, provider);
     // Providers also answer with internal names of the model that was asked for; a name that nobody knows is that.
-    if (!('price' in found)) return { price: asked, isFallback: route.fallbacks.includes(servedModel) };
+    if (!('price' in found)) return { price: asked, isFallback: this.fallbacks.includes(servedModel) };
     return { price: found.price, isFallback: true };
   }
 
-  function tellSettlement(
-    cost: SettledCost,
-    written: Receipt | undefined,
-    error: unknown,
-    outcome: CallOutcome,
-    isFallback: boolean,
-  ): void {
-    context.tell({
+  #tell(outcome: CallOutcome, cost: SettledCost, receipt: Receipt | undefined, error: unknown): void {
+    const { tell } = this.#context;
+    tell({
       type: 'settlement',
-      callId: id,
-      receipt: written,
+      callId: this.id,
+      receipt,
       cost: cost.amount,
       source: cost.source,
       ...(error !== undefined && { error }),
     });
     if (cost.unknownUsage !== undefined && outcome.outcome === 'ok') {
-      const message = `${route.model}: ${cost.unknownUsage}; settled at ${cost.source}`;
-      context.tell({ type: 'warning', code: 'usage_unknown', message });
+      const message = `${this.model}: ${cost.unknownUsage}; settled at ${cost.source}`;
+      tell({ type: 'warning', code: 'usage_unknown', message });
     }
-    const { servedModel = '' } = outcome;
-    if (isFallback && !route.fallbacks.some((named) => isSameModel(servedModel, named, context.provider))) {
-      const message = `the call was sent to ${route.model}, and ${servedModel} served it`;
-      context.tell({ type: 'warning', code: 'route_not_taken', message });
+    if (cost.amount > this.hold && this.#opened.decision.route.limit !== 'none') {
+      const message = `${this.model} cost more than its worst case; the receipt says by how much`;
+      tell({ type: 'warning', code: 'over_hold', message });
     }
-    if (cost.amount > decision.hold && route.limit !== 'none') {
-      const message = `${route.model} cost more than its worst case; the receipt says by how much`;
-      context.tell({ type: 'warning', code: 'over_hold', message });
-    }
+  }
+
+  #tellFallback(servedModel: string): void {
+    const { provider, tell } = this.#context;
+    if (this.fallbacks.some((named) => isSameModel(servedModel, named, provider))) return;
+    const message = `the call was sent to ${this.model}, and ${servedModel} served it`;
+    tell({ type: 'warning', code: 'route_not_taken', message });
   }
 }

@@ -73,7 +73,7 @@ export function verify(key: VerifyingKey, message: Uint8Array, signature: Uint8A
 }
 
 function littleEndian(bytes: Uint8Array): bigint {
-  return BigInt(`0x${toHex(Uint8Array.from(bytes).reverse())}`);
+  return BigInt(`0x${toHex(Uint8Array.from(bytes).toReversed())}`);
 }
 
 function concat(...parts: Uint8Array[]): Uint8Array {

@@ -78,6 +78,7 @@ function highEstimate(outcome: CallOutcome, { request, route, hold, price }: Set
   }
   if (route.limit !== 'none') return { amount: hold, source: 'hold' };
   if (price === undefined) return { amount: hold, source: hold === 0n ? 'none' : 'hold' };
-  const seen = outcome.seenOutputTokens ?? 0;
+  const { seenOutputTokens = 0 } = outcome;
+  const seen = Number.isSafeInteger(seenOutputTokens) && seenOutputTokens > 0 ? seenOutputTokens : 0;
   return { amount: worstCaseCost(price, inputTokens, seen), source: 'estimate' };
 }

@@ -149,7 +149,7 @@ export function verifySignature(key: VerifyingKey, message: Uint8Array, signatur
   for (let index = 0; index < 64; index++) {
     signature[index] = Number.parseInt(signatureHex.slice(index * 2, index * 2 + 2), 16);
   }
-  const s = BigInt(`0x${toHex(signature.slice(32).reverse())}`);
+  const s = BigInt(`0x${toHex(signature.slice(32).toReversed())}`);
   return s < GROUP_ORDER && verify(key, message, signature);
 }
 

@@ -220,8 +220,8 @@ describe('keys and signatures', () => {
     const good = Buffer.from(signer.sign('m')).toString('hex');
     expect(verifySignature(admitted.key, message, good)).toBe(true);
     const order = 2n ** 252n + 27742317777372353535851937790883648493n;
-    const s = BigInt(`0x${Buffer.from(good.slice(64), 'hex').reverse().toString('hex')}`) + order;
-    const big = Buffer.from(s.toString(16).padStart(64, '0'), 'hex').reverse().toString('hex');
+    const s = BigInt(`0x${Buffer.from(good.slice(64), 'hex').toReversed().toString('hex')}`) + order;
+    const big = Buffer.from(s.toString(16).padStart(64, '0'), 'hex').toReversed().toString('hex');
     expect(verifySignature(admitted.key, message, good.slice(0, 64) + big)).toBe(false);
     expect(verifySignature(admitted.key, message, `01${'00'.repeat(31)}${good.slice(64)}`)).toBe(false);
     expect(verifySignature(admitted.key, message, good.slice(0, 126))).toBe(false);

@@ -22,8 +22,8 @@ export function styled(style: Style, text: string): string {
 
 /** How wide a line may be. */
 export function screenWidth(): number {
-  const set = Number(process.env['COLUMNS']);
-  const columns = process.stdout.columns ?? (Number.isSafeInteger(set) && set > 0 ? set : 100);
+  // A terminal of unknown size says 0.
+  const columns = process.stdout.columns || Number(process.env['COLUMNS']) || 100;
   return Math.min(100, Math.max(60, columns));
 }
 
