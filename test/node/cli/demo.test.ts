@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { reviewerScript } from '../../../src/node/cli/demo-agent.ts';
+import { demoReport } from '../../../src/node/cli/demo-report.ts';
 import { runDemo } from '../../../src/node/cli/demo.ts';
 import { startSimulator } from '../../../src/node/simulator/index.ts';
 import { agentguard, newHome } from './run-cli.ts';
@@ -20,6 +21,8 @@ describe('agentguard demo', () => {
     expect(facts.steps.at(-1)?.balance).toBe(facts.settled);
     expect(facts.saved).toBeGreaterThan(0n);
     expect(facts.refusal).toContain('cap_spent');
+    const wrong = demoReport({ ...facts, billed: facts.billed + 1n, agrees: false });
+    expect(wrong).toContain('they differ by $0.000000001');
   });
 
   it('sends the cheaper model without fallbacks, an output limit, and nothing when blocked', async () => {
