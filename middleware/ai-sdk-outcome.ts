@@ -37,22 +37,35 @@ function strayModel(result: unknown, { model }: SentTo): Pick<CallOutcome, 'serv
   return named === undefined || named === model ? {} : { servedModel: named };
 }
 
-/** The end of a call that answered in one piece. */
+/**
+ * What `read` finds in a provider's answer, or `otherwise` where reading it throws: an answer that is paid for never
+ * fails for what is said about it, and usage that can't be read is unknown.
+ */
+function attempt<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch {
+    return otherwise;
+  }
+}
+
+/** The end of a call that answered in one piece. Never throws. */
 export function resultOutcome(result: unknown, to: SentTo): CallOutcome {
   const { provider } = to;
   const fields = fieldsOf(result);
-  const { usage, response } = fields;
-  const metadata = fields['providerMetadata'];
-  const seenOutputTokens = seenInResult(fields);
-  const told = reportedUsage(usage, { provider, metadata, seenOutputTokens });
-  return {
-    outcome: 'ok',
-    ...(told !== undefined && { usage: told }),
-    seenOutputTokens,
-    ...strayModel(result, to),
-    ...reportedResponse(response),
-    ...reportedMetadata(metadata, usage, provider),
-  };
+  const seenOutputTokens = attempt(() => seenInResult(fields), 0);
+  const unread: CallOutcome = { outcome: 'ok', seenOutputTokens };
+  return attempt(() => {
+    const { usage, response, providerMetadata: metadata } = fields;
+    const told = reportedUsage(usage, { provider, metadata, seenOutputTokens });
+    return {
+      ...unread,
+      ...(told !== undefined && { usage: told }),
+      ...strayModel(result, to),
+      ...reportedResponse(response),
+      ...reportedMetadata(metadata, usage, provider),
+    };
+  }, unread);
 }
 
 /** An estimate of the output tokens in one part of a stream, of any version. */
@@ -66,7 +79,7 @@ function seenInPart(part: Fields): number {
 /** Reasons to finish that only a model gives; others stand for a stream that broke off. */
 const FINISHED: ReadonlySet<unknown> = new Set(['stop', 'length', 'tool-calls', 'content-filter']);
 
-/** Adds up what the parts of a stream say, for the one outcome at its end. */
+/** Adds up what the parts of a stream say, for the one outcome at its end. Nothing here throws. */
 export class StreamTally {
   readonly #provider: string;
   readonly #stray: Pick<CallOutcome, 'servedModel'>;
@@ -79,10 +92,14 @@ export class StreamTally {
   /** `opened` is what `doStream` resolved with. */
   constructor(opened: unknown, to: SentTo) {
     this.#provider = to.provider;
-    this.#stray = strayModel(opened, to);
+    this.#stray = attempt(() => strayModel(opened, to), {});
   }
 
   see(part: unknown): void {
+    attempt(() => this.#see(part), undefined);
+  }
+
+  #see(part: unknown): void {
     const fields = fieldsOf(part);
     const { type, input, args } = fields;
     this.#seen += seenInPart(fields);
@@ -99,27 +116,41 @@ export class StreamTally {
    * then is a count from before the break, which counts only if it comes with the provider's own cost.
    */
   outcome(broken: 'aborted' | 'error' | undefined): CallOutcome {
+    const failed = broken ?? (this.#failed ? 'error' : undefined);
+    const seenOutputTokens = Math.max(this.#seen, this.#callsWithoutDeltas);
+    const unread: CallOutcome = {
+      outcome: failed ?? 'ok',
+      seenOutputTokens,
+      ...this.#stray,
+      ...this.#response,
+    };
+    return attempt(() => ({ ...unread, ...this.#told(failed, seenOutputTokens) }), unread);
+  }
+
+  /** What the last part says. */
+  #told(failedBefore: 'aborted' | 'error' | undefined, seenOutputTokens: number): CallOutcome {
     const { usage, providerMetadata: metadata, finishReason } = this.#finish ?? {};
     const reason = isFields(finishReason) ? finishReason['unified'] : finishReason;
     const isFinished = this.#finish !== undefined && FINISHED.has(reason);
-    const failed = broken ?? (this.#failed || reason === 'error' ? 'error' : undefined);
+    const failed = failedBefore ?? (reason === 'error' ? 'error' : undefined);
     const provider = this.#provider;
-    const seenOutputTokens = Math.max(this.#seen, this.#callsWithoutDeltas);
     const told = reportedUsage(usage, { provider, metadata, seenOutputTokens });
     const reported = reportedMetadata(metadata, usage, provider);
     const counts = isFinished || (failed === undefined && reason !== 'interrupted') || 'cost' in reported;
     return {
       outcome: isFinished && !this.#failed ? 'ok' : (failed ?? 'ok'),
       ...(told !== undefined && counts && { usage: told }),
-      seenOutputTokens,
-      ...this.#stray,
-      ...this.#response,
       ...reported,
     };
   }
 }
 
-/** Codes of connections that never came about. */
+/**
+ * Codes of connections that never came about. They prove that nothing was sent only where an error stands for one
+ * attempt. A custom `fetch` that retries by itself makes them wrong, and `REFUSALS`, too: the error is its last
+ * attempt's, while one before may have been served and billed. Retries belong around the guarded model, as with the
+ * `maxRetries` of the AI SDK: each attempt is then decided and settled.
+ */
 const NEVER_CONNECTED: ReadonlySet<unknown> = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
@@ -167,10 +198,19 @@ function neverSent(error: unknown): boolean {
   return false;
 }
 
-/** The end of a call whose `doGenerate` or `doStream` threw. */
+/**
+ * HTTP statuses that say no before a model is asked: the request is wrong, not allowed, not paid for, too large or
+ * too much at once. After any other one the model may have generated, and the provider may bill it: 408, 504 and 524
+ * are given by whoever stopped waiting, 499 by a server whose caller left, 500 and 502 when an answer was lost on its
+ * way. Those are errors like a lost connection, and settle at the full hold.
+ */
+const REFUSALS: ReadonlySet<unknown> = new Set([400, 401, 402, 403, 404, 405, 413, 415, 422, 429, 503]);
+
+/** The end of a call whose `doGenerate` or `doStream` threw. Never throws. */
 export function failureOutcome(error: unknown, signal: AbortSignal | undefined): CallOutcome {
-  const { statusCode } = fieldsOf(error);
-  if (neverSent(error)) return { outcome: 'not_sent' };
-  if (typeof statusCode === 'number' && statusCode >= 400) return { outcome: 'refused' };
-  return { outcome: signal?.aborted === true ? 'aborted' : 'error' };
+  const outcome = attempt(() => {
+    if (neverSent(error)) return 'not_sent';
+    return REFUSALS.has(fieldsOf(error)['statusCode']) ? 'refused' : undefined;
+  }, undefined);
+  return { outcome: outcome ?? (signal?.aborted === true ? 'aborted' : 'error') };
 }

@@ -3,6 +3,7 @@
  * be; what can't be changed for certain isn't changed.
  */
 import type { SpendRequest } from '../src/prepare.ts';
+import { HOUR_CACHE, hourCacheIn } from './ai-sdk-cache.ts';
 import { fieldsOf, isFields, namespaceOf, promptShape, type Fields } from './ai-sdk-usage.ts';
 import {
   addedBudget,
@@ -11,12 +12,15 @@ import {
   isWrapped,
   limitIn,
   limitKey,
+  limitOf,
+  namesRead,
   optionsKey,
   positive,
   readWire,
   writesOptions,
   type ModelLike,
   type Sending,
+  type Wire,
 } from './ai-sdk-wire.ts';
 
 /** The same call with fields of the provider's own options replaced, in every place that the provider reads. */
@@ -54,7 +58,7 @@ export function withLimit(sending: Sending, limit: number): Sending | undefined 
     );
     if (named.length > 0) changed = withOptions(changed, { maxCompletionTokens: limit }, named);
   }
-  return readWire(changed).limit === limit ? changed : undefined;
+  return limitOf(changed) === limit ? changed : undefined;
 }
 
 /**
@@ -139,6 +143,14 @@ export function pinned(sending: Sending): Sending {
   return withOptions(sending, { model: seen['model'], models, n, max_tokens, max_completion_tokens });
 }
 
+/** Why the cost of a call can't be bounded, wherever it says so. */
+function unboundedIn({ model, params }: Sending, wire: Wire): string | undefined {
+  if (wire.unbounded !== undefined) return wire.unbounded;
+  // Claude is sold by others, too, and its cache options come under names of theirs
+  const isClaude = /anthropic|claude/i.test(`${model.provider} ${wire.model}`);
+  return hourCacheIn(params, isClaude ? undefined : namesRead(model)) ? HOUR_CACHE : undefined;
+}
+
 /** What a decision asks for: another model, an output limit, or neither. */
 interface Orders {
   model?: string | undefined;
@@ -155,11 +167,12 @@ export function carryOut(sending: Sending, orders: Orders, resolve?: ResolveMode
   const asked = readWire(sending);
   const kept = limit ?? asked.limit;
   let routed = withModel(sending, model, resolve);
-  if (routed !== undefined && kept !== undefined && readWire(routed).limit !== kept)
+  if (routed !== undefined && kept !== undefined && limitOf(routed) !== kept)
     routed = withLimit(routed, kept);
   if (routed === undefined) return undefined;
-  const { choices, fallbacks, unbounded } = readWire(routed);
-  return choices <= asked.choices && fallbacks.length === 0 && unbounded === undefined ? routed : undefined;
+  const wire = readWire(routed);
+  const isBounded = wire.choices <= asked.choices && wire.fallbacks.length === 0;
+  return isBounded && unboundedIn(routed, wire) === undefined ? routed : undefined;
 }
 
 /** Any limit serves to see whether one can be set. */
@@ -172,13 +185,14 @@ export function spendRequest(sending: Sending, resolve: ResolveModel | undefined
   const extra =
     wire.extraText === undefined ? prompt : { ...prompt, texts: [...prompt.texts, wire.extraText] };
   const limitCanBeSet = withLimit(sending, SOME_LIMIT) !== undefined;
+  const unbounded = unboundedIn(sending, wire);
   const limit = limitCanBeSet && wire.limit === undefined ? SOME_LIMIT : wire.limit;
   return {
     model: wire.model,
     provider: namespaceOf(sending.model.provider),
     fallbacks: wire.fallbacks,
     prompt: extra,
-    ...(wire.unbounded !== undefined && { unbounded: wire.unbounded }),
+    ...(unbounded !== undefined && { unbounded }),
     ...(wire.limit !== undefined && { maxOutputTokens: wire.limit }),
     choices: wire.choices,
     ...(wire.reasoningTokens !== undefined && { reasoningTokens: wire.reasoningTokens }),

@@ -192,7 +192,7 @@ export function sentModel(result: unknown): string | undefined {
 }
 
 /** JSON as the provider will write it; what can't be written can't be sent either. */
-function json(value: unknown): string {
+export function json(value: unknown): string {
   try {
     return JSON.stringify(value) ?? '';
   } catch {
@@ -290,7 +290,7 @@ function addPart(into: Collected, part: unknown): void {
 }
 
 /** The tools of a call: V1 keeps them, and the schema of an object, in `mode`. */
-function toolsOf(params: Fields): readonly unknown[] {
+export function toolsOf(params: Fields): readonly unknown[] {
   const mode = fieldsOf(params['mode']);
   const tools = listOf(params['tools'] ?? mode['tools']);
   return mode['tool'] === undefined ? tools : [...tools, mode['tool']];

@@ -5,7 +5,16 @@
 import { AgentGuardError } from '../src/errors.ts';
 import { checkScope } from '../src/options.ts';
 import type { SpendScope } from '../src/scope.ts';
-import { fieldsOf, isFields, listOf, namespaceOf, providerRunTool, type Fields } from './ai-sdk-usage.ts';
+import { asksForHour, asksForHourInJson, HOUR_CACHE } from './ai-sdk-cache.ts';
+import {
+  fieldsOf,
+  isFields,
+  json,
+  listOf,
+  namespaceOf,
+  providerRunTool,
+  type Fields,
+} from './ai-sdk-usage.ts';
 
 /** A language model of any version of the AI SDK, as far as it is needed here. */
 export interface ModelLike {
@@ -32,7 +41,7 @@ export interface Wire {
   reasoningTokens?: number;
   /** Why the cost can't be bounded. */
   unbounded?: string;
-  /** JSON that takes the place of messages or tools, or comes on top of them. */
+  /** Texts and JSON that take the place of messages or tools, or come on top of them. */
   extraText?: string;
 }
 
@@ -80,6 +89,7 @@ export function bodyOf({ model, params }: Sending): Fields {
     plugins: own['plugins'],
     web_search_options: own['web_search_options'],
     provider: own['provider'],
+    cache_control: own['cache_control'],
     ...fieldsOf(fieldsOf(config)['extraBody']),
     ...fieldsOf(own['extraBody']),
     ...fieldsOf(options[name]),
@@ -126,6 +136,7 @@ function feeInBody(body: Fields): string | undefined {
   if (listOf(modalities).some((kind) => kind !== 'text'))
     return 'output other than text has prices of its own';
   if (!LISTED_TIERS.has(tier)) return `service tier ${JSON.stringify(tier)} has prices of its own`;
+  if (asksForHour(body)) return HOUR_CACHE;
   const { sort } = fieldsOf(provider);
   const by = isFields(sort) ? sort['by'] : sort;
   if (by === 'throughput' || by === 'latency') return `provider.sort ${by} may cost more than the list price`;
@@ -150,10 +161,15 @@ const READS: Readonly<Record<string, readonly string[]>> = {
   perplexity: ['perplexity'],
 };
 
-/** The options that count for a call: all of them where the provider isn't known by its name. */
+/** The providers whose options a model reads; `undefined` for all, where the provider isn't known by its name. */
+export function namesRead(model: ModelLike): readonly string[] | undefined {
+  return READS[namespaceOf(model.provider)];
+}
+
+/** The options that count for a call. */
 function optionsRead({ model, params }: Sending): Fields {
   const options = fieldsOf(params[optionsKey(params)]);
-  const read = READS[namespaceOf(model.provider)];
+  const read = namesRead(model);
   if (read === undefined) return options;
   return Object.fromEntries(Object.entries(options).filter(([name]) => read.includes(name)));
 }
@@ -227,34 +243,55 @@ export function addedBudget(sending: Sending): number | 'unknown' {
   return 'unknown';
 }
 
-function ownWire(sending: Sending): Wire {
-  const { model, params } = sending;
-  const options = optionsRead(sending);
-  const { requestModelId } = fieldsOf((model as { config?: unknown }).config);
-  const added = addedBudget(sending);
-  const openai = { ...fieldsOf(options['openai']), ...fieldsOf(options['azure']) };
+/** The output limit that a provider with its own way of writing a request puts into it. */
+function ownLimit({ params }: Sending, options: Fields, added: number | 'unknown'): number | undefined {
+  if (added === 'unknown') return undefined;
+  const openai = fieldsOf(options['openai'])['maxCompletionTokens'];
+  const azure = fieldsOf(options['azure']);
   const asked = limitIn({
     max_tokens: params[limitKey(params)],
-    max_completion_tokens: openai['maxCompletionTokens'],
+    max_completion_tokens: 'maxCompletionTokens' in azure ? azure['maxCompletionTokens'] : openai,
   });
+  return asked === undefined ? undefined : asked + added;
+}
+
+/** The output limit that the request of a call will carry. */
+export function limitOf(sending: Sending): number | undefined {
+  if (writesOptions(sending.model)) return limitIn(bodyOf(sending));
+  return ownLimit(sending, optionsRead(sending), addedBudget(sending));
+}
+
+/** The model that the request of a call will name. */
+export function modelOf(sending: Sending): string {
+  const { model } = sending;
+  const named = writesOptions(model)
+    ? bodyOf(sending)['model']
+    : fieldsOf((model as { config?: unknown }).config)['requestModelId'];
+  return typeof named === 'string' ? named : model.modelId;
+}
+
+function ownWire(sending: Sending): Wire {
+  const options = optionsRead(sending);
+  const added = addedBudget(sending);
+  const limit = ownLimit(sending, options, added);
   const { thinkingBudget } = fieldsOf(fieldsOf(options['google'])['thinkingConfig']);
   const budget = added === 'unknown' || added === 0 ? positive(thinkingBudget) : added + 1;
   const unbounded = feeInOptions(options);
   return {
-    model: typeof requestModelId === 'string' ? requestModelId : model.modelId,
+    model: modelOf(sending),
     fallbacks: [
       ...namesIn(fieldsOf(options['anthropic'])['fallbacks']),
       ...namesIn(fieldsOf(options['gateway'])['models']),
     ],
-    ...(asked !== undefined && added !== 'unknown' && { limit: asked + added }),
+    ...(limit !== undefined && { limit }),
     choices: 1,
     ...(budget !== undefined && { reasoningTokens: budget }),
     ...(unbounded !== undefined && { unbounded }),
   };
 }
 
-/** Fields of options that replace what the call's own parameters say. */
-const REPLACED = ['messages', 'prompt', 'tools', 'response_format'];
+/** Fields of options that replace what the call's own parameters say, or add to it. */
+const REPLACED = ['messages', 'prompt', 'system', 'tools', 'functions', 'response_format'];
 
 /** What the request of a call will name. */
 export function readWire(sending: Sending): Wire {
@@ -268,8 +305,10 @@ export function readWire(sending: Sending): Wire {
   const model = typeof body['model'] === 'string' ? body['model'] : sending.model.modelId;
   const limit = limitIn(body);
   const reasoningTokens = positive(fieldsOf(body['reasoning'])['max_tokens']);
-  const unbounded = fee ?? feeInBody(body);
-  const replaced = REPLACED.flatMap((key) => (isFields(body[key]) ? [JSON.stringify(body[key])] : []));
+  const given = REPLACED.map((key) => body[key]).filter((value) => value !== undefined && value !== null);
+  const texts = given.map((value) => (typeof value === 'string' ? value : json(value)));
+  const asksInside = texts.some((text, at) => typeof given[at] !== 'string' && asksForHourInJson(text));
+  const unbounded = fee ?? feeInBody(body) ?? (asksInside ? HOUR_CACHE : undefined);
   return {
     model,
     fallbacks: [...new Set(namesIn(body['models']))].filter((name) => name !== model),
@@ -277,7 +316,7 @@ export function readWire(sending: Sending): Wire {
     choices: positive(body['n']) ?? 1,
     ...(reasoningTokens !== undefined && { reasoningTokens }),
     ...(unbounded !== undefined && { unbounded }),
-    ...(replaced.length > 0 && { extraText: replaced.join('\n') }),
+    ...(texts.length > 0 && { extraText: texts.join('\n') }),
   };
 }
 

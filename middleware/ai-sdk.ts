@@ -2,7 +2,7 @@
 import { failureOutcome, resultOutcome, StreamTally, type SentTo } from './ai-sdk-outcome.ts';
 import { carryOut, pinned, spendRequest } from './ai-sdk-route.ts';
 import type { Fields } from './ai-sdk-usage.ts';
-import { readWire, takeScope, type ModelLike, type Sending } from './ai-sdk-wire.ts';
+import { modelOf, takeScope, type ModelLike, type Sending } from './ai-sdk-wire.ts';
 import { guardedStream } from './guarded-stream.ts';
 import { AgentGuardBlockedError } from '../src/errors.ts';
 import type { GuardedCall } from '../src/guarded-call.ts';
@@ -75,6 +75,31 @@ async function send<R>(opened: Opened, work: () => PromiseLike<R>): Promise<R> {
 }
 
 /**
+ * What `doStream` resolved with, its stream watched and settled at its end. What has no stream that can be read is
+ * handed on as it is, settled at once.
+ */
+async function watched<R>(result: R, { call, signal, to }: Opened): Promise<R> {
+  const tally = new StreamTally(result, to);
+  let stream: ReadableStream<unknown>;
+  try {
+    stream = guardedStream((result as { stream: ReadableStream<unknown> }).stream, {
+      onPart: (part) => tally.see(part),
+      onEnd: ({ how }) => {
+        const aborted = how === 'cancelled' || signal?.aborted === true;
+        return call.settle(tally.outcome(aborted ? 'aborted' : how === 'failed' ? 'error' : undefined));
+      },
+    });
+  } catch {
+    await call.settle(tally.outcome('error'));
+    return result;
+  }
+  // fields as they are: to read one could throw
+  const fields = Object.getOwnPropertyDescriptors(result as object);
+  const value = { value: stream, enumerable: true, configurable: true, writable: true };
+  return Object.defineProperties({}, { ...fields, stream: value }) as R;
+}
+
+/**
  * A middleware for `wrapLanguageModel` that decides, holds, settles and records every call of the model, retries
  * and the steps of agents one by one. Put it last in a list of middleware. Takes a policy, several, or a guard that
  * other adapters share.
@@ -120,7 +145,7 @@ export function spendGuard(
     const counts = call.reason === 'within_caps' || call.reason === 'over_soft_cap';
     const sending = counts ? pinned(carried) : carried;
     const isUnchanged = sending.model === model && sending.params === given;
-    const to: SentTo = { provider: sending.model.provider, model: readWire(sending).model };
+    const to: SentTo = { provider: sending.model.provider, model: modelOf(sending) };
     return { ...sending, call, isUnchanged, signal, to };
   }
 
@@ -139,17 +164,7 @@ export function spendGuard(
       const changed = () =>
         opened.model.doStream(opened.params as never) as ReturnType<typeof hooks.doStream>;
       const result = await send(opened, opened.isUnchanged ? () => hooks.doStream() : changed);
-      const tally = new StreamTally(result, opened.to);
-      const stream = guardedStream((result as { stream: ReadableStream<unknown> }).stream, {
-        onPart: (part) => tally.see(part),
-        onEnd: ({ how }) => {
-          const aborted = how === 'cancelled' || opened.signal?.aborted === true;
-          return opened.call.settle(
-            tally.outcome(aborted ? 'aborted' : how === 'failed' ? 'error' : undefined),
-          );
-        },
-      });
-      return { ...result, stream };
+      return watched(result, opened);
     },
   };
 }

@@ -73,7 +73,8 @@ function capAccount(policy: Policy, index: number, scope: SpendScope): Omit<CapA
   const cap = policy.record.caps[index] as Cap;
   if (cap.window === 'per_call') return { policy, index, cap };
   const values: SpendScope = { ...policy.record.scope };
-  const countedBy: readonly ScopeField[] = cap.window === 'per_task' ? ['taskId', ...(cap.per ?? [])] : (cap.per ?? []);
+  const countedBy: readonly ScopeField[] =
+    cap.window === 'per_task' ? ['taskId', ...(cap.per ?? [])] : (cap.per ?? []);
   for (const field of countedBy) {
     const value = scope[field];
     if (value === undefined) return { policy, index, cap, missing: field };
@@ -93,7 +94,8 @@ function makeLayout(policies: readonly Policy[], scope: SpendScope): CapLayout {
       const kind = cap.account.window;
       const name = windowName(calendar, kind);
       let found = windows.get(name);
-      if (found === undefined) windows.set(name, (found = { position: windows.size, window: { kind, calendar } }));
+      if (found === undefined)
+        windows.set(name, (found = { position: windows.size, window: { kind, calendar } }));
       const entry = { account: cap.account, window: found.position };
       if (!accounts.has(cap.account.key)) accounts.set(cap.account.key, entry);
       return { ...cap, window: found.position };

@@ -137,7 +137,8 @@ function judge(input: DecideInput, policies: readonly Policy[] | undefined): Dec
       detail: pending.policy.record.id,
     });
   }
-  if (input.clockWrong) return block('clock');
+  // Without a cap nothing is counted, and time doesn't matter.
+  if (input.clockWrong && caps.length > 0) return block('clock');
   const records = policies.map((policy) => policy.record);
   return judgeCost({ input, policies: records, caps });
 }
@@ -193,7 +194,7 @@ function boundCost(kase: Case, model: string, fallbacks: readonly string[]): Bou
     candidates.push(price);
   }
   if ('unbounded' in request.input) return { reason: 'unbounded_cost', detail: request.input.unbounded };
-  const route = limitedRoute(kase, model, fallbacks, candidates[0] as Price);
+  const route = limitedRoute(kase, model, fallbacks, candidates);
   if (route === undefined) {
     return {
       reason: 'unbounded_cost',
@@ -216,20 +217,21 @@ function limitedRoute(
   kase: Case,
   model: string,
   fallbacks: readonly string[],
-  price: Price,
+  candidates: readonly Price[],
 ): Route | undefined {
   const { request } = kase.input;
   const base = { model, fallbacks };
   if (request.maxOutputTokens !== undefined) {
     return { ...base, maxOutputTokens: request.maxOutputTokens, limit: 'own' };
   }
-  const modelMaximum = price.row.maxOutputTokens;
+  const maxima = candidates.map(({ row }) => row.maxOutputTokens);
   if (kase.caps.length === 0) return { ...base, limit: 'none' };
   if (!request.limitCanBeSet) {
-    return modelMaximum === undefined
-      ? undefined
-      : { ...base, maxOutputTokens: modelMaximum, limit: 'model' };
+    // Whichever model serves writes as much as it likes.
+    if (maxima.includes(undefined)) return undefined;
+    return { ...base, maxOutputTokens: Math.max(...(maxima as number[])), limit: 'model' };
   }
+  const modelMaximum = maxima[0];
   const wanted = kase.policies.map(({ maxOutputTokens }) =>
     maxOutputTokens === 'model' ? (modelMaximum ?? DEFAULT_MAX_OUTPUT_TOKENS) : maxOutputTokens,
   );
@@ -313,9 +315,10 @@ function refusalBy({ input, caps }: Case, cost: NanoUsd): Decision | undefined {
       if (cost > amount) return block('cap_per_call', { cap: index });
       continue;
     }
-    const retryAt = cap.resetsAt === 0 ? {} : { retryAt: cap.resetsAt };
+    // A new window helps only a call that fits into an empty one.
+    const retryAt = cap.resetsAt === 0 || cost > amount ? {} : { retryAt: cap.resetsAt };
     if (cap.spent + cost > amount) spent ??= block('cap_spent', { cap: index, ...retryAt });
-    else if (cap.spent + cap.held + cost > amount) held ??= block('cap_held', { cap: index, ...retryAt });
+    else if (cap.spent + cap.held + cost > amount) held ??= block('cap_held', { cap: index });
   }
   return spent ?? held;
 }

@@ -28,6 +28,8 @@ export type EstimateMode = 'fast' | 'strict';
 export interface EstimateOptions {
   /** Decides the family of tokenizer; unknown models are counted on the high side. */
   model?: string;
+  /** Other models that may get the same prompt: the bound holds for the one that makes the most tokens of it. */
+  otherModels?: readonly string[];
   /** Default `fast`. */
   mode?: EstimateMode;
   /**
@@ -40,13 +42,18 @@ export interface EstimateOptions {
 /** A little room for what the estimator's weights get wrong. */
 const MARGIN = 1.15;
 
+interface Factors {
+  plain: number;
+  complex: number;
+}
+
 /**
  * How many tokens the families make of what o200k makes one of: Latin and CJK text, and the scripts of
  * `TextEstimate.complex`. For Claude up to 4.6 measured with its published vocabulary of 2023, for Claude
  * since 4.7 Anthropic's "up to 1.35 times" and third parties' 1.47 on top; a model that isn't known errs
  * high.
  */
-const FACTORS: Readonly<Record<ModelFamily, { plain: number; complex: number }>> = {
+const FACTORS: Readonly<Record<ModelFamily, Factors>> = {
   o200k: { plain: 1, complex: 1 },
   'claude-4.6': { plain: 1.2, complex: 3.2 },
   'claude-4.7': { plain: 1.75, complex: 3.2 },
@@ -120,12 +127,21 @@ function pluggedCount(text: string, countTokens: EstimateOptions['countTokens'])
   }
 }
 
-function boundText(text: string, family: ModelFamily, options: EstimateOptions): number {
+function dearestFactors(models: readonly (string | undefined)[]): Factors {
+  const dearest = { plain: 0, complex: 0 };
+  for (const model of models) {
+    const { plain, complex } = FACTORS[modelFamily(model)];
+    dearest.plain = Math.max(dearest.plain, plain);
+    dearest.complex = Math.max(dearest.complex, complex);
+  }
+  return dearest;
+}
+
+function boundText(text: string, factors: Factors, options: EstimateOptions): number {
   const counted = pluggedCount(text, options.countTokens);
   if (counted !== undefined) return counted;
   if (options.mode === 'strict') return byteBound(text);
   const { plain, complex } = scanText(text);
-  const factors = FACTORS[family];
   const guess = Math.ceil((plain * factors.plain + complex * factors.complex) * MARGIN);
   // the estimate is below the length of most texts, and then the dearer byte count isn't needed
   return guess <= text.length ? guess : Math.min(guess, byteBound(text));
@@ -156,12 +172,15 @@ export function boundInputTokens(
   shape: PromptShape,
   options: EstimateOptions = {},
 ): { tokens: number } | { unbounded: string } {
-  const family = modelFamily(options.model);
+  const models = [options.model, ...(options.otherModels ?? [])];
+  const factors = dearestFactors(models);
   const tools = shape.tools ?? 0;
   let tokens = TOKENS_PER_CALL + TOKENS_PER_MESSAGE * shape.messages;
   if (tools > 0) tokens += TOKENS_FOR_TOOL_USE + TOKENS_PER_TOOL * tools;
-  for (const text of shape.texts) tokens += boundText(text, family, options);
-  for (const image of shape.images ?? []) tokens += imageTokens(image, options.model);
+  for (const text of shape.texts) tokens += boundText(text, factors, options);
+  for (const image of shape.images ?? []) {
+    tokens += Math.max(...models.map((model) => imageTokens(image, model)));
+  }
   for (const file of shape.files ?? []) {
     const bound = boundFile(file, options.mode ?? 'fast');
     if (typeof bound !== 'number') return bound;

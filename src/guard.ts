@@ -5,10 +5,16 @@ import { decide, type DecideInput, type Decision } from './decide.ts';
 import { AgentGuardBlockedError, AgentGuardError, type BlockReason } from './errors.ts';
 import { blockMessage, capInfo } from './explain.ts';
 import { guardedCall, type GuardedCall, type Settlement } from './guarded-call.ts';
-import { HoldQueue } from './hold-queue.ts';
+import { HoldQueue, type Answer, type Attempt } from './hold-queue.ts';
 import type { Hold, Ledger, LedgerView, Transaction } from './ledgers/ledger.ts';
 import { nanoUsdFromUsd, type NanoUsd } from './money.ts';
-import { readOptions, type GuardSeams, type GuardSettings, type SpendGuardOptions } from './options.ts';
+import {
+  type GuardSeams,
+  type GuardSettings,
+  ledgerTenant,
+  readOptions,
+  type SpendGuardOptions,
+} from './options.ts';
 import { decideInput, prepare, prepareCharge, type Prepared, type SpendRequest } from './prepare.ts';
 import { randomId } from './receipts/keys.ts';
 import type { Receipt } from './receipts/payloads.ts';
@@ -73,13 +79,11 @@ export function createSpendGuard(options: SpendGuardOptions): SpendGuard {
 /** `createSpendGuard` with something fixed in place of clock, prices or ids, for tests. */
 export function guardWith(options: SpendGuardOptions, seams?: GuardSeams): SpendGuard {
   const settings = readOptions(options, seams);
-  const ledger = options.ledger ?? defaultLedger(settings.scope.tenantId ?? 'default');
+  const ledger = options.ledger ?? defaultLedger(ledgerTenant(settings));
   return new Guard(settings, ledger);
 }
 
 type Outcome = { call: GuardedCall; error?: never } | { error: AgentGuardBlockedError; call?: never };
-
-type Attempted = { kind: 'wait' } | { kind: 'decided'; outcome: Outcome };
 
 interface Decided {
   decision: Decision;
@@ -117,6 +121,9 @@ class Guard implements SpendGuard {
   }
 
   async charge({ label, usd, scope, signal }: SpendCharge): Promise<Settlement> {
+    if (typeof label !== 'string' || label === '') {
+      throw new AgentGuardError('invalid_config', 'charge.label: expected the name of what is charged');
+    }
     let amount: NanoUsd;
     try {
       amount = nanoUsdFromUsd(usd);
@@ -154,25 +161,14 @@ class Guard implements SpendGuard {
   async #begin(prepared: Prepared, provider: string | undefined, signal?: AbortSignal): Promise<GuardedCall> {
     signal?.throwIfAborted();
     const id = this.#settings.newId();
-    const accounts = prepared.layout.accounts.map((account) => account.key);
     const { waitForHoldsMs } = this.#settings;
-    const mayWait = waitForHoldsMs > 0;
-    let outcome: Outcome | undefined;
-    const attempt = async (last: boolean): Promise<boolean> => {
-      const attempted = await this.#attempt(id, prepared, provider, !last);
-      if (attempted.kind === 'wait') return true;
-      ({ outcome } = attempted);
+    const attempt = async (last: boolean): Promise<Answer<Outcome>> => {
+      const answer = await this.#attempt(id, prepared, provider, !last);
       // The caller may have left the queue while the decision was being written: the call never leaves.
-      if (signal?.aborted) await outcome.call?.settle({ outcome: 'not_sent' });
-      return false;
+      if (signal?.aborted && 'decided' in answer) await answer.decided.call?.settle({ outcome: 'not_sent' });
+      return answer;
     };
-    const mustQueue = mayWait && this.#queue.isBusy(accounts);
-    if (mustQueue || (await attempt(!mayWait))) {
-      this.#settings.tell({ type: 'wait', callId: id, requestedModel: prepared.request.model });
-      await this.#queue.wait(accounts, attempt, waitForHoldsMs, signal);
-    }
-    // TypeScript doesn't see that an attempt that has ended has left its outcome.
-    const { error, call } = outcome as unknown as Outcome;
+    const { error, call } = await this.#decided(id, prepared, attempt, waitForHoldsMs, signal);
     if (signal?.aborted) {
       await call?.settle({ outcome: 'not_sent' });
       throw signal.reason;
@@ -181,38 +177,59 @@ class Guard implements SpendGuard {
     return call;
   }
 
+  /** The outcome of a call, after waiting for other calls' holds where only they stand in its way. */
+  async #decided(
+    id: string,
+    prepared: Prepared,
+    attempt: Attempt<Outcome>,
+    waitMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Outcome> {
+    const mayWait = waitMs > 0;
+    let inTheWay: readonly string[] = mayWait ? this.#queue.busyAmong(blockAccounts(prepared)) : [];
+    if (inTheWay.length === 0) {
+      const answer = await attempt(!mayWait);
+      if ('decided' in answer) return answer.decided;
+      ({ inTheWay } = answer);
+    }
+    this.#settings.tell({ type: 'wait', callId: id, requestedModel: prepared.request.model });
+    return this.#queue.wait(inTheWay, attempt, waitMs, signal);
+  }
+
   /** One transaction: decides, and writes the decision unless it is worth waiting for holds. */
   async #attempt(
     id: string,
     prepared: Prepared,
     provider: string | undefined,
     mayWait: boolean,
-  ): Promise<Attempted> {
+  ): Promise<Answer<Outcome>> {
     const { leaseMs, now, signing } = this.#settings;
-    const body = (view: LedgerView): Transaction<Decided | undefined> => {
+    const body = (view: LedgerView): Transaction<Answer<Decided>> => {
       const expired = expiryDrafts(view);
-      // Expired holds count as spent from the next look on; their sum is the same either way.
       const { input, spans } = decideInput(prepared, view, now());
       const decision = decide(input);
-      if (decision.reason === 'cap_held' && mayWait) return { drafts: expired, result: undefined };
+      if (decision.reason === 'cap_held' && mayWait) {
+        return { drafts: expired, result: { inTheWay: accountsInTheWay(input, decision.hold) } };
+      }
       const until = view.now + leaseMs;
       const drafts = [
         ...expired,
         ...foundationDrafts(view, input),
         decisionDraft(id, input, decision, spans, until, prepared.uncarried.found),
       ];
-      return { drafts, result: { decision, input, until, spans } };
+      return { drafts, result: { decided: { decision, input, until, spans } } };
     };
     const committed = await this.#ledger
       .transact(prepared.layout.accounts, body, signing)
       .catch((error: unknown) => {
         throw this.#unavailable(prepared, id, error);
       });
-    const { result: decided, receipts } = committed;
-    if (decided === undefined) return { kind: 'wait' };
+    const { result, receipts } = committed;
+    if ('inTheWay' in result) return result;
+    const { decided } = result;
     const receipt = receipts.at(-1) as Receipt;
     this.#tellDecision(id, prepared, decided, receipt);
-    return { kind: 'decided', outcome: this.#outcome(id, prepared, provider, decided, receipt) };
+    return { decided: this.#outcome(id, prepared, provider, decided, receipt) };
   }
 
   #outcome(
@@ -288,6 +305,21 @@ class Guard implements SpendGuard {
       cause: error,
     });
   }
+}
+
+/** The accounts of the caps that may make a call wait. */
+function blockAccounts({ layout }: Prepared): string[] {
+  return layout.caps.flatMap(({ account, cap, policy }) =>
+    account !== undefined && cap.action === 'block' && policy.record.mode === 'enforce' ? [account.key] : [],
+  );
+}
+
+/** The accounts on which other calls' holds leave no room for `cost`. */
+function accountsInTheWay({ caps }: DecideInput, cost: NanoUsd): string[] {
+  return caps.flatMap(({ ref: { account, cap, index, policy }, spent, held }) => {
+    const binds = account !== undefined && cap.action === 'block' && policy.record.mode === 'enforce';
+    return binds && spent + held + cost > (policy.amounts[index] as NanoUsd) ? [account.key] : [];
+  });
 }
 
 /** What a guard that is off lets through: everything, as it was asked for. */

@@ -10,7 +10,7 @@ import type { Price } from './pricing/price.ts';
 import { isSameModel } from './pricing/resolve.ts';
 import type { Receipt } from './receipts/payloads.ts';
 import { endingDraft, expiryDrafts } from './record.ts';
-import { settledCost, type CallOutcome, type SettledCost } from './settlement.ts';
+import { settledCost, soundOutcome, type CallOutcome, type SettledCost } from './settlement.ts';
 
 /** What a call came to. */
 export interface Settlement extends SettledCost {
@@ -98,7 +98,7 @@ class Call implements GuardedCall {
 
   settle(outcome: CallOutcome): Promise<Settlement> {
     if (this.#settlement === undefined) {
-      this.#settlement = this.#settle(outcome);
+      this.#settlement = this.#settle(soundOutcome(outcome));
       this.#context.waitUntil(this.#settlement);
     }
     return this.#settlement;
@@ -116,7 +116,7 @@ class Call implements GuardedCall {
     const { receipt, error } = await this.#write(outcome, cost, isFallback);
     this.#tell(outcome, cost, receipt, error);
     if (isFallback) this.#tellFallback(outcome.servedModel ?? '');
-    this.#context.queue.pump();
+    this.#context.queue.pump(this.#opened.hold.accounts.map(([key]) => key));
     return { ...cost, receipt };
   }
 
@@ -134,8 +134,10 @@ class Call implements GuardedCall {
       (view: LedgerView): Transaction<boolean> => {
         const isOpen = view.hold(id) !== undefined;
         const expired = expiryDrafts(view).filter((draft) => !('call' in draft && draft.call === id));
-        // After a failed write nobody knows whether it counts; a hold that is gone then has ended already.
-        if (!isOpen && isRetry) return { drafts: expired, result: false };
+        const ended = isOpen ? undefined : view.ended(id);
+        // After a failed write nobody knows whether it counts; the ledger says so where it remembers.
+        if (ended === 'settled' || (!isOpen && ended === undefined && isRetry))
+          return { drafts: expired, result: false };
         return { drafts: [...expired, endingDraft(hold, isOpen, outcome, cost, isFallback)], result: true };
       };
     let error: unknown;
@@ -154,13 +156,13 @@ class Call implements GuardedCall {
     const { prices } = this.#opened.prepared;
     const asked = prices.get(this.model);
     const { provider, priceOf } = this.#context;
-    if (servedModel === undefined || isSameModel(servedModel, this.model, provider)) {
-      return { price: asked, isFallback: false };
-    }
+    if (servedModel === undefined || servedModel === this.model) return { price: asked, isFallback: false };
     const found = priceOf(servedModel, provider);
     // Providers also answer with internal names of the model that was asked for; a name that nobody knows is that.
     if (!('price' in found)) return { price: asked, isFallback: this.fallbacks.includes(servedModel) };
-    return { price: found.price, isFallback: true };
+    if (!isSameModel(servedModel, this.model, provider)) return { price: found.price, isFallback: true };
+    // A dated version may cost more than the name that was asked for, and an override may say what that costs.
+    return { price: asked?.row.source === 'override' ? asked : found.price, isFallback: false };
   }
 
   #tell(outcome: CallOutcome, cost: SettledCost, receipt: Receipt | undefined, error: unknown): void {

@@ -1,135 +1,169 @@
 /** Calls that wait for other calls' holds, in fair order: first come, first served on each account. */
 
-/** Asks the ledger again. With `last`, it must decide. Resolves with `true` when it still has to wait. */
-export type Attempt = (last: boolean) => Promise<boolean>;
+/** What the ledger said: the call is decided, or other calls' holds on these accounts stand in its way. */
+export type Answer<T> = { decided: T } | { inTheWay: readonly string[] };
+
+/** Asks the ledger again. With `last` the call must be decided. */
+export type Attempt<T> = (last: boolean) => Promise<Answer<T>>;
 
 interface Waiter {
+  /** Arrival: who comes first is asked first. */
+  readonly ticket: number;
+  readonly attempt: Attempt<unknown>;
+  /** The accounts that stood in the way at the last attempt. */
   accounts: readonly string[];
-  attempt: Attempt;
   /** True while an attempt is under way. */
-  trying: boolean;
-  finish: () => void;
+  isTrying: boolean;
+  /** True when the wait is over: the next attempt decides. */
+  isDue: boolean;
+  /** True when nobody waits for an answer any more. */
+  isDone: boolean;
+  finish: (decided: unknown) => void;
   fail: (error: unknown) => void;
+}
+
+/** Who waits for one account, in order of arrival. */
+interface Line {
+  waiters: Set<Waiter>;
+  newest: number;
 }
 
 /** How often the ledger is asked for holds that another process let go. */
 const POLL_MS = 25;
-/** Attempts under way at once, at most; they share a batch of the ledger. */
+/** Attempts under way at once on one account, at most; they share a batch of the ledger. */
 const MAX_TOGETHER = 64;
 
 export class HoldQueue {
-  readonly #waiters = new Set<Waiter>();
-  #pumping = false;
-  #pumpAgain = false;
+  readonly #lines = new Map<string, Line>();
+  #tickets = 0;
+  /** Accounts to ask about in the next round. */
+  #dirty = new Set<string>();
+  #isPumping = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** True when an earlier call waits for one of these accounts, so that a newcomer must queue behind it. */
-  isBusy(accounts: readonly string[]): boolean {
-    for (const waiter of this.#waiters) {
-      if (waiter.accounts.some((account) => accounts.includes(account))) return true;
-    }
-    return false;
+  /** Those of `accounts` that earlier calls wait for, so that a newcomer must queue behind them. */
+  busyAmong(accounts: readonly string[]): string[] {
+    return accounts.filter((account) => this.#lines.has(account));
   }
 
   /**
-   * Waits until an attempt succeeds, for `waitMs` at most; then attempts once more, for good. Rejects with the
-   * signal's reason when it aborts, and with whatever an attempt throws.
+   * Waits behind those who came earlier on `accounts`, until an attempt decides; for `waitMs` at most, then one last
+   * attempt decides. Rejects with the signal's reason when it aborts, and with whatever an attempt throws.
    */
-  async wait(
+  async wait<T>(
     accounts: readonly string[],
-    attempt: Attempt,
+    attempt: Attempt<T>,
     waitMs: number,
     signal?: AbortSignal,
-  ): Promise<void> {
+  ): Promise<T> {
     signal?.throwIfAborted();
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const waiter: Waiter = { accounts, attempt, trying: false, finish: resolve, fail: reject };
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const waiter: Waiter = {
+      ticket: this.#tickets++,
+      attempt,
+      accounts: [],
+      isTrying: false,
+      isDue: false,
+      isDone: false,
+      finish: resolve as (decided: unknown) => void,
+      fail: reject,
+    };
     const giveUp = (): void => reject(signal?.reason);
-    const deadline = setTimeout(() => void this.#lastAttempt(waiter), waitMs);
+    const deadline = setTimeout(() => void this.#endWait(waiter), waitMs);
     signal?.addEventListener('abort', giveUp, { once: true });
-    this.#waiters.add(waiter);
-    this.pump();
+    this.#standIn(waiter, accounts);
+    this.#schedule();
     try {
-      await promise;
+      return await promise;
     } finally {
       clearTimeout(deadline);
       signal?.removeEventListener('abort', giveUp);
-      this.#waiters.delete(waiter);
-      this.#schedule();
+      waiter.isDone = true;
+      const left = waiter.accounts;
+      this.#standIn(waiter, []);
+      // Whoever was behind this one may be first now.
+      this.pump(left);
     }
   }
 
-  /** Holds may have been let go: asks again for those who wait longest. */
-  pump(): void {
-    if (this.#waiters.size === 0) return;
-    if (this.#pumping) {
-      this.#pumpAgain = true;
-      return;
-    }
-    this.#pumping = true;
-    void this.#run().finally(() => {
-      this.#pumping = false;
-      this.#schedule();
-      if (this.#pumpAgain) {
-        this.#pumpAgain = false;
-        this.pump();
-      }
-    });
+  /** Holds on `accounts` may have been let go: asks those who wait for them. */
+  pump(accounts: readonly string[]): void {
+    for (const account of accounts) if (this.#lines.has(account)) this.#dirty.add(account);
+    if (this.#dirty.size === 0 || this.#isPumping) return;
+    this.#isPumping = true;
+    void this.#run();
   }
 
-  /** Asks the foremost waiter of each account, then twice as many, as long as all of them get an answer. */
   async #run(): Promise<void> {
-    const blocked = new Set<string>();
-    let together = 1;
-    for (;;) {
-      const next = this.#foremost(blocked, together);
+    while (this.#dirty.size > 0) {
+      const accounts = [...this.#dirty];
+      this.#dirty.clear();
+      await Promise.all(accounts.map((account) => this.#askLine(account)));
+    }
+    this.#isPumping = false;
+    this.#schedule();
+  }
+
+  /** Asks the first of a line, then twice as many, as long as all of them get an answer. */
+  async #askLine(account: string): Promise<void> {
+    for (let together = 1; ; together = Math.min(together * 2, MAX_TOGETHER)) {
+      const next: Waiter[] = [];
+      for (const waiter of this.#lines.get(account)?.waiters ?? []) {
+        if (waiter.isTrying) break;
+        next.push(waiter);
+        if (next.length === together) break;
+      }
       if (next.length === 0) return;
-      const still = await Promise.all(next.map((waiter) => this.#try(waiter, false)));
-      next.forEach((waiter, index) => {
-        if (still[index]) for (const account of waiter.accounts) blocked.add(account);
-      });
-      together = Math.min(together * 2, MAX_TOGETHER);
+      const answered = await Promise.all(next.map((waiter) => this.#try(waiter)));
+      if (answered.includes(false)) return;
     }
   }
 
-  #foremost(blocked: ReadonlySet<string>, count: number): Waiter[] {
-    const found: Waiter[] = [];
-    for (const waiter of this.#waiters) {
-      if (found.length === count) break;
-      if (!waiter.trying && !waiter.accounts.some((account) => blocked.has(account))) found.push(waiter);
-    }
-    return found;
-  }
-
-  async #try(waiter: Waiter, last: boolean): Promise<boolean> {
-    waiter.trying = true;
+  /** One attempt; false when the waiter still has to wait. */
+  async #try(waiter: Waiter): Promise<boolean> {
+    waiter.isTrying = true;
     try {
-      const still = await waiter.attempt(last);
-      if (!still) this.#leave(waiter, waiter.finish);
-      return still;
+      let answer = await waiter.attempt(waiter.isDue);
+      // The wait ended while the attempt was under way.
+      if ('inTheWay' in answer && waiter.isDue) answer = await waiter.attempt(true);
+      this.#standIn(waiter, 'inTheWay' in answer && !waiter.isDone ? answer.inTheWay : []);
+      if ('inTheWay' in answer) return false;
+      waiter.finish(answer.decided);
     } catch (error) {
-      this.#leave(waiter, () => waiter.fail(error));
-      return false;
+      this.#standIn(waiter, []);
+      waiter.fail(error);
     } finally {
-      waiter.trying = false;
+      waiter.isTrying = false;
     }
+    return true;
   }
 
-  #leave(waiter: Waiter, tell: () => void): void {
-    this.#waiters.delete(waiter);
-    tell();
+  async #endWait(waiter: Waiter): Promise<void> {
+    waiter.isDue = true;
+    if (!waiter.isTrying && !waiter.isDone) await this.#try(waiter);
   }
 
-  async #lastAttempt(waiter: Waiter): Promise<void> {
-    if (!this.#waiters.has(waiter)) return;
-    // An attempt that is under way may still succeed; the next one decides for good either way.
-    const { attempt } = waiter;
-    if (waiter.trying) waiter.attempt = () => attempt(true);
-    else await this.#try(waiter, true);
+  /** Puts a waiter into the lines of `accounts` and takes it out of all others. */
+  #standIn(waiter: Waiter, accounts: readonly string[]): void {
+    for (const account of waiter.accounts) {
+      if (accounts.includes(account)) continue;
+      const line = this.#lines.get(account);
+      line?.waiters.delete(waiter);
+      if (line?.waiters.size === 0) this.#lines.delete(account);
+    }
+    for (const account of accounts) {
+      if (waiter.accounts.includes(account)) continue;
+      let line = this.#lines.get(account);
+      if (line === undefined) this.#lines.set(account, (line = { waiters: new Set(), newest: -1 }));
+      line.waiters.add(waiter);
+      if (waiter.ticket < line.newest) sortByArrival(line);
+      line.newest = Math.max(line.newest, waiter.ticket);
+    }
+    waiter.accounts = accounts;
   }
 
   #schedule(): void {
-    if (this.#waiters.size === 0) {
+    if (this.#lines.size === 0) {
       clearTimeout(this.#timer);
       this.#timer = undefined;
     } else this.#timer ??= setTimeout(() => this.#tick(), POLL_MS);
@@ -137,6 +171,12 @@ export class HoldQueue {
 
   #tick(): void {
     this.#timer = undefined;
-    this.pump();
+    this.pump([...this.#lines.keys()]);
+    this.#schedule();
   }
+}
+
+/** Only needed when a call that waited elsewhere comes to a line that newer ones stand in. */
+function sortByArrival(line: Line): void {
+  line.waiters = new Set([...line.waiters].sort((a, b) => a.ticket - b.ticket));
 }

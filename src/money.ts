@@ -5,6 +5,7 @@ export type NanoUsd = bigint;
 
 export const NANO_PER_USD: NanoUsd = 1_000_000_000n;
 
+const LONGEST_DECIMAL = 64;
 const DECIMAL = /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i;
 
 /** A decimal number as an integer and a power of ten: `1.25` is `{ digits: 125n, exponent: -2 }`. */
@@ -19,6 +20,8 @@ interface Decimal {
  */
 function parseDecimal(value: string | number | bigint): Decimal {
   const text = String(value).trim();
+  // A provider may send anything, and reading digits takes quadratic time.
+  if (text.length > LONGEST_DECIMAL) throw new RangeError(`not a decimal number: ${text.length} characters`);
   const match = DECIMAL.exec(text);
   if (!match) throw new RangeError(`not a decimal number: ${JSON.stringify(text)}`);
   const [, sign = '', whole = '0', fraction = '', power = '0'] = match;
@@ -28,14 +31,21 @@ function parseDecimal(value: string | number | bigint): Decimal {
   return { digits: sign === '-' ? -magnitude : magnitude, exponent };
 }
 
-/** `value × 10^places` as an integer. Throws `RangeError` when that is not a whole number. */
+/** Receipts have room for 31 digits; a quadrillion dollars leaves enough of them for sums. */
+const MAX_SCALED = 10n ** 24n;
+
+/**
+ * `value × 10^places` as an integer. Throws `RangeError` when that is not a whole number, or beyond 10^24 (for
+ * nano-USD a quadrillion dollars).
+ */
 export function scaleExactly(value: string | number | bigint, places: number): bigint {
   const { digits, exponent } = parseDecimal(value);
   const shift = exponent + places;
-  if (shift >= 0) return digits * 10n ** BigInt(shift);
-  const divisor = 10n ** BigInt(-shift);
+  const divisor = 10n ** BigInt(Math.max(0, -shift));
   if (digits % divisor !== 0n) throw new RangeError(`finer than a nano-dollar: ${value}`);
-  return digits / divisor;
+  const scaled = (digits / divisor) * 10n ** BigInt(Math.max(0, shift));
+  if (scaled > MAX_SCALED || scaled < -MAX_SCALED) throw new RangeError(`number out of range: ${value}`);
+  return scaled;
 }
 
 /** Cents to nano-USD, exactly. Throws `RangeError` for anything finer than a nano-dollar (1e-7 cents). */
@@ -51,7 +61,7 @@ export function nanoUsdFromUsd(usd: string | number | bigint): NanoUsd {
 /**
  * A cost that a provider reported in US dollars, rounded half up to the nano-dollar, but never to zero.
  * Providers compute with floats, so digits beyond the ninth are noise as often as money.
- * Returns `undefined` when the value is not a finite number of at least zero.
+ * Returns `undefined` when the value is not a number from zero to a quadrillion.
  */
 export function reportedCost(usd: unknown): NanoUsd | undefined {
   if (typeof usd !== 'number' && typeof usd !== 'string') return undefined;
@@ -63,9 +73,9 @@ export function reportedCost(usd: unknown): NanoUsd | undefined {
   }
   if (decimal.digits < 0n) return undefined;
   const shift = decimal.exponent + 9;
-  if (shift >= 0) return decimal.digits * 10n ** BigInt(shift);
-  const divisor = 10n ** BigInt(-shift);
-  const rounded = (decimal.digits * 2n + divisor) / (divisor * 2n);
+  const divisor = 10n ** BigInt(Math.max(0, -shift));
+  const rounded = ((decimal.digits * 2n + divisor) / (divisor * 2n)) * 10n ** BigInt(Math.max(0, shift));
+  if (rounded > MAX_SCALED) return undefined;
   return rounded === 0n && decimal.digits > 0n ? 1n : rounded;
 }
 

@@ -7,7 +7,9 @@ import { parsePolicy, type Policy, type SpendPolicy } from './policy.ts';
 import type { PrepareOptions } from './prepare.ts';
 import { findPrice } from './pricing/find-price.ts';
 import { randomId, signerFromKeys, type SigningKeys } from './receipts/keys.ts';
-import { layerScopes, SCOPE_FIELDS, type SpendScope } from './scope.ts';
+import { checkScope, layerScopes, type SpendScope } from './scope.ts';
+
+export { checkScope } from './scope.ts';
 
 export interface SpendGuardOptions {
   /** One policy, or several: all that match a call apply. */
@@ -67,24 +69,59 @@ function delay(name: string, value: number | undefined, otherwise: number, least
   );
 }
 
-/** Checks a scope that came from the outside. Throws `AgentGuardError` that names the field. */
-export function checkScope(name: string, scope: SpendScope | undefined): SpendScope {
-  for (const [field, value] of Object.entries(scope ?? {})) {
-    if (!SCOPE_FIELDS.includes(field as keyof SpendScope)) {
-      throw new AgentGuardError(
-        'invalid_config',
-        `${name}.${field}: unknown; expected ${SCOPE_FIELDS.join(', ')}`,
-      );
-    }
-    if (value === undefined) continue;
-    if (typeof value !== 'string' || value === '' || value.length > 128 || !value.isWellFormed()) {
-      throw new AgentGuardError('invalid_config', `${name}.${field}: expected text of 1 to 128 characters`);
-    }
+const OPTIONS: readonly string[] = [
+  'policy',
+  'scope',
+  'ledger',
+  'signingKeys',
+  'requireScope',
+  'enabled',
+  'waitForHoldsMs',
+  'leaseMs',
+  'estimate',
+  'countTokens',
+  'waitUntil',
+  'onEvent',
+] satisfies (keyof SpendGuardOptions)[];
+
+/** What is wrong with options that didn't come through the type checker. */
+function optionsProblem(options: SpendGuardOptions): string | undefined {
+  if (typeof options !== 'object' || options === null) return 'createSpendGuard: expected { policy, … }';
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
+  if (unknown !== undefined) return `${unknown}: unknown option; expected ${OPTIONS.join(', ')}`;
+  const { ledger, estimate } = options as { ledger?: { transact?: unknown } | null; estimate?: unknown };
+  if (ledger !== undefined && typeof ledger?.transact !== 'function') {
+    return 'ledger: expected a ledger such as fileLedger({ dir }) or memoryLedger()';
   }
-  return scope ?? {};
+  if (estimate !== undefined && estimate !== 'fast' && estimate !== 'strict') {
+    return 'estimate: expected "fast" or "strict"';
+  }
+  return undefined;
+}
+
+/**
+ * The tenant whose log a guard writes to: its own, or the one that all its policies are for. `default` for a guard
+ * of several tenants.
+ */
+export function ledgerTenant({ policies, scope }: GuardSettings): string {
+  const tenants = new Set(policies.map(({ record }) => record.scope.tenantId));
+  const common = tenants.size === 1 ? [...tenants][0] : undefined;
+  return scope.tenantId ?? common ?? 'default';
+}
+
+/** The caller's own functions must not be able to stop a call, or to lose a settlement. */
+function quietly(call: () => unknown): void {
+  try {
+    const answer = call();
+    if (answer instanceof Promise) answer.catch(() => undefined);
+  } catch {
+    // told to nobody: there is nobody else to tell
+  }
 }
 
 export function readOptions(options: SpendGuardOptions, seams: GuardSeams = {}): GuardSettings {
+  const problem = optionsProblem(options);
+  if (problem !== undefined) throw new AgentGuardError('invalid_config', problem);
   const policies = [options.policy].flat().map(parsePolicy);
   if (policies.length === 0)
     throw new AgentGuardError('invalid_config', 'policy: expected at least one policy');
@@ -106,14 +143,8 @@ export function readOptions(options: SpendGuardOptions, seams: GuardSeams = {}):
     estimate: options.estimate ?? 'fast',
     ...(countTokens && { countTokens }),
     signing: signingKeys ? { signer: signerFromKeys(signingKeys) } : {},
-    waitUntil: options.waitUntil ?? (() => undefined),
-    tell: (event) => {
-      try {
-        onEvent?.(event);
-      } catch {
-        // A listener must not be able to stop a call, or to lose a settlement.
-      }
-    },
+    waitUntil: (work) => quietly(() => options.waitUntil?.(work)),
+    tell: (event) => quietly(() => onEvent?.(event)),
     now: Date.now,
     newId: randomId,
     priceOf: findPrice,

@@ -2,6 +2,7 @@
 import * as v from 'valibot';
 import { AgentGuardError } from './errors.ts';
 import { nanoUsdFromCents, type NanoUsd } from './money.ts';
+import { canonicalJson } from './receipts/canonical-json.ts';
 import { digestOf } from './receipts/keys.ts';
 import { SCOPE_FIELDS, type ScopeField, type SpendScope } from './scope.ts';
 import {
@@ -97,6 +98,9 @@ export interface Policy {
 
 export const DEFAULT_MAX_OUTPUT_TOKENS = 8192;
 const MAX_CAPS = 32;
+/** A policy and the prices of its models must fit into a receipt each. */
+const MAX_RECORD_LENGTH = 24 * 1024;
+const MAX_LADDER_MODELS = 32;
 
 const shortText = (limit: number) =>
   v.pipe(v.string(), v.nonEmpty(), v.maxLength(limit), v.check(isSound, UNSOUND));
@@ -129,7 +133,7 @@ const amountCents = v.pipe(
   }),
 );
 
-const tokens = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+const tokens = v.pipe(v.number(), v.safeInteger('expected a whole number'), v.minValue(1));
 
 const capFields = v.pipe(
   v.strictObject({
@@ -166,7 +170,7 @@ const policyFields = v.strictObject({
   scope: scopeFields,
   caps: v.pipe(v.array(capFields), v.maxLength(MAX_CAPS)),
   mode: v.optional(v.picklist(['enforce', 'shadow']), 'enforce'),
-  version: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+  version: v.pipe(v.number(), v.safeInteger('expected a whole number'), v.minValue(0)),
   effectiveFrom: v.pipe(
     v.string(),
     v.check((text) => isIsoInstant(text), 'expected an ISO 8601 instant such as "2026-05-28T00:00:00Z"'),
@@ -194,7 +198,17 @@ function isIsoInstant(text: string): boolean {
 export function parsePolicy(value: unknown): Policy {
   const parsed = v.safeParse(policyFields, value);
   if (!parsed.success) throw new AgentGuardError('invalid_policy', policyProblems(value, parsed.issues));
-  return policyFromRecord(parsed.output as PolicyRecord);
+  const record = parsed.output as PolicyRecord;
+  const { length } = canonicalJson(record);
+  const ladders = new Set(record.caps.flatMap((cap) => cap.downgradeTo ?? []));
+  if (length > MAX_RECORD_LENGTH || ladders.size > MAX_LADDER_MODELS) {
+    throw new AgentGuardError(
+      'invalid_policy',
+      `policy ${JSON.stringify(record.id)} has no room in a receipt: ${length} characters and ${ladders.size} models to ` +
+        `downgrade to, at most ${MAX_RECORD_LENGTH} and ${MAX_LADDER_MODELS}. Split it, or shorten names and reasons.`,
+    );
+  }
+  return policyFromRecord(record);
 }
 
 /** Makes a recorded policy ready for decisions, without validating it again. */

@@ -10,6 +10,7 @@ import type { findPrice } from './pricing/find-price.ts';
 import type { Price } from './pricing/price.ts';
 import {
   carriedConflict,
+  checkScope,
   currentScope,
   layerScopes,
   scopeMatches,
@@ -97,29 +98,63 @@ export interface Prepared {
 }
 
 /** Longer names are cut: nothing that a caller passes may make a receipt grow without bound. */
-const MAX_NAME = 256;
+const MAX_NAME = 128;
 
 function nameText(text: string): string {
-  return text.slice(0, MAX_NAME).toWellFormed();
+  // oxlint-disable-next-line no-control-regex -- each would take six characters in a receipt
+  return text
+    .slice(0, MAX_NAME)
+    .toWellFormed()
+    .replaceAll(/[\u0000-\u001f\u007f]/g, '\ufffd');
 }
 
-function tokenCount(field: string, value: number | undefined, least: number): void {
-  if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return;
+/** What is wrong with a request that didn't come through the type checker. */
+function requestProblem(request: SpendRequest): string | undefined {
+  if (typeof request !== 'object' || request === null)
+    return 'begin: expected a request such as { model, prompt }';
+  const { model, fallbacks, prompt } = request as { [K in keyof SpendRequest]: unknown };
+  if (typeof model !== 'string' || model === '') return 'model: expected the name of a model';
+  if (fallbacks !== undefined) {
+    const isList = Array.isArray(fallbacks) && fallbacks.every((name) => typeof name === 'string');
+    if (!isList) return 'fallbacks: expected a list of model names';
+    if (fallbacks.length > MAX_FALLBACKS)
+      return `fallbacks: expected at most ${MAX_FALLBACKS}, got ${fallbacks.length}`;
+  }
+  if (prompt !== undefined) {
+    const texts = (prompt as { texts?: unknown } | null)?.texts;
+    const isShape = Array.isArray(texts) && texts.every((text) => typeof text === 'string');
+    if (!isShape) return 'prompt: expected { texts: string[], messages: number }';
+  }
+  return undefined;
+}
+
+/** Far beyond any model, and small enough that every cost has room in a receipt. */
+const MAX_TOKENS = 1e9;
+const MAX_CHOICES = 1e4;
+const MAX_FALLBACKS = 8;
+
+function wholeNumber(field: string, value: number | undefined, least: number, most: number): void {
+  if (value === undefined || (Number.isSafeInteger(value) && value >= least && value <= most)) return;
   throw new AgentGuardError(
     'invalid_config',
-    `${field}: expected a whole number of at least ${least}, got ${value}`,
+    `${field}: expected a whole number from ${least} to ${most}, got ${value}`,
   );
 }
 
-function requestFacts(request: SpendRequest, options: PrepareOptions): RequestFacts {
-  tokenCount('inputTokens', request.inputTokens, 0);
-  tokenCount('maxOutputTokens', request.maxOutputTokens, 0);
-  tokenCount('choices', request.choices, 1);
-  tokenCount('reasoningTokens', request.reasoningTokens, 0);
+function requestFacts(
+  request: SpendRequest,
+  ladders: readonly string[],
+  options: PrepareOptions,
+): RequestFacts {
+  wholeNumber('inputTokens', request.inputTokens, 0, MAX_TOKENS);
+  wholeNumber('maxOutputTokens', request.maxOutputTokens, 1, MAX_TOKENS);
+  wholeNumber('choices', request.choices, 1, MAX_CHOICES);
+  wholeNumber('reasoningTokens', request.reasoningTokens, 0, MAX_TOKENS);
+  const fallbacks = (request.fallbacks ?? []).map(nameText);
   return {
     model: nameText(request.model),
-    fallbacks: (request.fallbacks ?? []).map(nameText),
-    input: inputBound(request, options),
+    fallbacks,
+    input: inputBound(request, [...fallbacks, ...ladders], options),
     ...(request.maxOutputTokens !== undefined && { maxOutputTokens: request.maxOutputTokens }),
     choices: request.choices ?? 1,
     ...(request.reasoningTokens !== undefined && { reasoningTokens: request.reasoningTokens }),
@@ -127,12 +162,18 @@ function requestFacts(request: SpendRequest, options: PrepareOptions): RequestFa
   };
 }
 
-function inputBound(request: SpendRequest, options: PrepareOptions): RequestFacts['input'] {
+/** One bound for every model that may get the prompt, for they make different numbers of tokens of it. */
+function inputBound(
+  request: SpendRequest,
+  others: readonly string[],
+  options: PrepareOptions,
+): RequestFacts['input'] {
   if (request.unbounded !== undefined) return { unbounded: request.unbounded };
   if (request.inputTokens !== undefined) return { tokens: request.inputTokens };
   if (request.prompt === undefined) return { unbounded: 'neither inputTokens nor a prompt was given' };
   return boundInputTokens(request.prompt, {
     model: request.model,
+    otherModels: others,
     mode: options.estimate,
     ...(options.countTokens && { countTokens: options.countTokens }),
   });
@@ -143,6 +184,7 @@ function matchPolicies(
   layer: SpendScope | undefined,
   options: PrepareOptions,
 ): Pick<Prepared, 'scope' | 'scopeConflict' | 'requireTenant' | 'policies' | 'layout'> {
+  checkScope('scope', layer);
   const surrounding = currentScope();
   const { scope, conflict } = layerScopes([options.scope, surrounding, layer]);
   const scopeConflict = carriedConflict(surrounding) ?? conflict;
@@ -157,20 +199,17 @@ function matchPolicies(
 }
 
 export function prepare(request: SpendRequest, options: PrepareOptions): Prepared {
-  const facts = requestFacts(request, options);
+  const problem = requestProblem(request);
+  if (problem !== undefined) throw new AgentGuardError('invalid_config', problem);
   const matched = matchPolicies(request.scope, options);
+  const ladders = new Set(matched.layout.caps.flatMap(({ cap }) => cap.downgradeTo ?? []));
+  const facts = requestFacts(request, [...ladders], options);
   const prices = new Map<string, Price>();
   const unpriced = new Map<string, string>();
-  const look = (model: string): void => {
+  for (const model of [facts.model, ...facts.fallbacks, ...ladders]) {
     const found = options.priceOf(model, request.provider);
     if ('price' in found) prices.set(model, found.price);
     else unpriced.set(model, found.unknown);
-  };
-  for (const model of [facts.model, ...facts.fallbacks]) look(model);
-  for (const { cap } of matched.layout.caps) {
-    for (const model of cap.downgradeTo ?? []) {
-      look(model);
-    }
   }
   const uncarried = new Uncarried(request.canRoute ?? (() => true));
   return { ...matched, request: facts, prices, unpriced, uncarried };

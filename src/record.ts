@@ -21,7 +21,7 @@ const priceSets = new Map<string, PriceSet>();
 
 /** Calls ask for few combinations of models, so their digests are kept. */
 function priceSet(prices: ReadonlyMap<string, Price>): PriceSet {
-  const key = [...prices.keys()].join('\n');
+  const key = JSON.stringify([...prices.keys()]);
   const kept = priceSets.get(key);
   const current = [...prices.values()];
   if (kept !== undefined && kept.prices.every((price, index) => price === current[index])) return kept;
@@ -186,5 +186,7 @@ export function endingDraft(
 export function expiryDrafts(view: LedgerView): Draft[] {
   return view
     .dueHolds()
-    .map((hold) => endDraft({ hold, outcome: 'expired', cost: { amount: hold.amount, source: 'hold' } }, true));
+    .map((hold) =>
+      endDraft({ hold, outcome: 'expired', cost: { amount: hold.amount, source: 'hold' } }, true),
+    );
 }

@@ -1,5 +1,6 @@
 /** Who is calling, and how the layers that say so are put together. */
 import { AsyncLocalStorage } from '#platform';
+import { AgentGuardError } from './errors.ts';
 
 /** Who is calling. Every field is optional; a policy applies to the calls whose fields equal its own. */
 export interface SpendScope {
@@ -47,6 +48,38 @@ export function layerScopes(layers: readonly (SpendScope | undefined)[]): Layere
   return conflict === undefined ? { scope } : { scope, conflict };
 }
 
+const encoder = new TextEncoder();
+
+/** Text that has room in a receipt, whatever it is. */
+function isScopeValue(value: unknown): boolean {
+  if (typeof value !== 'string' || value === '' || value.length > 128) return false;
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  return value.isWellFormed() && !/[\u0000-\u001f\u007f]/.test(value) && encoder.encode(value).length <= 128;
+}
+
+/** Checks a scope that came from the outside. Throws `AgentGuardError` that names the field. */
+export function checkScope(name: string, scope: SpendScope | undefined): SpendScope {
+  if (scope !== undefined && (typeof scope !== 'object' || scope === null || Array.isArray(scope))) {
+    throw new AgentGuardError('invalid_config', `${name}: expected an object with fields like userId`);
+  }
+  for (const [field, value] of Object.entries(scope ?? {})) {
+    if (!SCOPE_FIELDS.includes(field as keyof SpendScope)) {
+      throw new AgentGuardError(
+        'invalid_config',
+        `${name}.${field}: unknown; expected ${SCOPE_FIELDS.join(', ')}`,
+      );
+    }
+    if (value === undefined) continue;
+    if (!isScopeValue(value)) {
+      throw new AgentGuardError(
+        'invalid_config',
+        `${name}.${field}: expected text of 1 to 128 bytes without control characters`,
+      );
+    }
+  }
+  return scope ?? {};
+}
+
 /** True when every field that `filter` names has the same value in `scope`. */
 export function scopeMatches(filter: SpendScope, scope: SpendScope): boolean {
   return SCOPE_FIELDS.every((field) => filter[field] === undefined || filter[field] === scope[field]);
@@ -76,16 +109,19 @@ export function currentScope(): SpendScope | undefined {
 /**
  * Runs `fn` so that every guarded call inside it, however deep and however late, carries `scope`. Nested calls
  * may only add fields: another value for a field that is already set is refused with `scope_conflict` when the
- * call is made. Returns what `fn` returns. Throws `Error` on a runtime without AsyncLocalStorage.
+ * call is made. Returns what `fn` returns. Throws `AgentGuardError` (`invalid_config`) for a scope that isn't valid,
+ * and on a runtime without AsyncLocalStorage.
  */
 export function withSpendScope<T>(scope: SpendScope, fn: () => T): T {
   const storage = scopeStorage();
   if (storage === undefined) {
-    throw new Error(
+    throw new AgentGuardError(
+      'invalid_config',
       'withSpendScope needs AsyncLocalStorage, which this runtime lacks. Pass the scope with the call instead ' +
         '(providerOptions.spendGuard for the AI SDK).',
     );
   }
+  checkScope('withSpendScope', scope);
   const outer = storage.getStore();
   const merged = layerScopes([outer, scope]);
   // A contradiction is kept as it was asked for, so that the guard can refuse the call with a receipt.

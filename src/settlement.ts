@@ -37,6 +37,29 @@ export interface SettledCost {
   unknownUsage?: string;
 }
 
+const OUTCOMES: readonly string[] = ['ok', 'error', 'refused', 'aborted', 'abandoned', 'not_sent'];
+
+function textOr(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+/** An outcome that can be recorded, whatever was passed: a call that was paid for must be settled. */
+export function soundOutcome(given: CallOutcome): CallOutcome {
+  const fields: Partial<CallOutcome> = typeof given === 'object' && given !== null ? given : {};
+  const { outcome, usage, cost, seenOutputTokens } = fields;
+  const sound: CallOutcome = { outcome: 'error' };
+  if (outcome !== undefined && OUTCOMES.includes(outcome)) sound.outcome = outcome;
+  if (typeof usage === 'object' && usage !== null) sound.usage = usage;
+  if (cost !== undefined) sound.cost = cost;
+  if (Number.isSafeInteger(seenOutputTokens))
+    sound.seenOutputTokens = Math.max(0, seenOutputTokens as number);
+  for (const field of ['servedModel', 'servedProvider', 'providerRef'] as const) {
+    const text = textOr(fields[field]);
+    if (text !== undefined) sound[field] = text;
+  }
+  return sound;
+}
+
 /** What the decision fixed. */
 export interface SettledAgainst {
   request: RequestFacts;
@@ -78,7 +101,6 @@ function highEstimate(outcome: CallOutcome, { request, route, hold, price }: Set
   }
   if (route.limit !== 'none') return { amount: hold, source: 'hold' };
   if (price === undefined) return { amount: hold, source: hold === 0n ? 'none' : 'hold' };
-  const { seenOutputTokens = 0 } = outcome;
-  const seen = Number.isSafeInteger(seenOutputTokens) && seenOutputTokens > 0 ? seenOutputTokens : 0;
+  const seen = outcome.seenOutputTokens ?? 0;
   return { amount: worstCaseCost(price, inputTokens, seen), source: 'estimate' };
 }

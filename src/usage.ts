@@ -12,9 +12,14 @@ export interface TokenUsage {
 /** What a framework handed over: any field may be missing, negative, NaN or not a number at all. */
 export type ReportedUsage = { readonly [K in keyof TokenUsage]?: unknown };
 
-/** A token count that can be trusted: a finite integer from 0 to 2^53 - 1. */
+/** Far beyond any model: more than this is a mistake, and would not fit into a receipt as money. */
+const MAX_TOKENS = 1e9;
+
+/** A token count that can be trusted: a whole number from 0 to a billion. */
 function count(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+  const isSound =
+    typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value <= MAX_TOKENS;
+  return isSound ? value : undefined;
 }
 
 /** A provider's words stay out of the log; only numbers and the kind of anything else are told. */

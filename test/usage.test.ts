@@ -34,7 +34,7 @@ describe('knownUsage', () => {
     [{ inputTokens: 0, outputTokens: 0 }, 'usage is 0 in and 0 out'],
     [{ ...known, inputTokens: -1 }, 'inputTokens is -1'],
     [{ ...known, inputTokens: Number.NaN }, 'inputTokens is NaN'],
-    [{ ...known, inputTokens: '10' }, 'inputTokens is 10'],
+    [{ ...known, inputTokens: '10' }, 'inputTokens is string'],
     [{ ...known, outputTokens: 1.5 }, 'outputTokens is 1.5'],
     [{ ...known, outputTokens: Infinity }, 'outputTokens is Infinity'],
     [{ ...known, outputTokens: 2 ** 53 }, 'outputTokens is 9007199254740992'],

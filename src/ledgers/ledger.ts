@@ -38,7 +38,9 @@ export interface LedgerView {
   amounts(account: AccountSelector, span: WindowSpan): Amounts;
   /** The open hold of a call, when it is still open. */
   hold(call: string): Hold | undefined;
-  /** Open holds whose lease has run out. */
+  /** How a call ended, where the ledger still remembers it. */
+  ended(call: string): 'settled' | 'expired' | undefined;
+  /** Open holds whose lease has run out: the first of them, as many as one transaction may end. */
   dueHolds(): Hold[];
   /** True when the log has a `policy` or `prices` receipt with this digest. */
   knows(digest: string): boolean;

@@ -49,7 +49,12 @@ export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
       const { drafts, result } = body(state.view(now()));
       if (drafts.length === 0) return { result, receipts: [] };
       const receipts: Receipt[] = [];
-      const sealing = { signer: by, now: now(), ledgerName: options.tenantId ?? 'default', ledgerSigner: signer };
+      const sealing = {
+        signer: by,
+        now: now(),
+        ledgerName: options.tenantId ?? 'default',
+        ledgerSigner: signer,
+      };
       try {
         sealPreamble(receipts, state, sealing);
         return { result, receipts: sealInto(receipts, drafts, state, sealing) };
@@ -65,7 +70,7 @@ export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
     ): Promise<Balance[]> {
       assertOpen();
       const at = state.view(now()).now;
-      return accounts.map((account) => ({ account, ...state.amounts(account, account.span(at)) }));
+      return accounts.map((account) => ({ account, ...state.amounts(account, account.span(at), at) }));
     },
     async flush(): Promise<void> {},
     async close(): Promise<void> {

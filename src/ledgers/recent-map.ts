@@ -1,4 +1,7 @@
-/** A map in order of last use, from which the least used entries can be dropped. */
+/**
+ * A map in order of last use, from which the least used entries can be dropped. What it holds depends only on what
+ * was done to it, never on where a state was begun: processes that share a log must know the same policies and keys.
+ */
 export class RecentMap<V> extends Map<string, V> {
   readonly #kept: number;
   #latest: string | undefined;
@@ -22,8 +25,9 @@ export class RecentMap<V> extends Map<string, V> {
     this.set(key, value);
   }
 
-  /** Drops the least used entries beyond the number that is kept. */
+  /** Drops the least used entries beyond the number that is kept, once there are twice as many. */
   prune(): void {
+    if (this.size < 2 * this.#kept) return;
     for (const key of this.keys()) {
       if (this.size <= this.#kept) return;
       this.delete(key);

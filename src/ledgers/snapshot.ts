@@ -59,6 +59,7 @@ export function stateFromSnapshot(text: string): { state: LedgerState; offset: n
   const body = v.parse(snapshotBody, JSON.parse(text));
   const { log, seq, hash, time, offset } = body;
   const state = new LedgerState({ log, seq, hash, time });
+  state.restoredFromSnapshot();
   for (const [kid, publicKey] of body.keys) state.keys.set(kid, publicKey);
   for (const record of body.policies) {
     const policy = policyFromRecord(record as unknown as PolicyRecord);

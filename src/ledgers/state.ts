@@ -1,5 +1,6 @@
 /** The balances that follow from a log: a reducer over receipts, the same for every ledger and for replay. */
 import { capLayout, type AccountSelector } from '../accounts.ts';
+import { AgentGuardError } from '../errors.ts';
 import { policyFromRecord, type Policy, type PolicyRecord } from '../policy.ts';
 import type { AdjustmentPayload, DecisionPayload, Receipt, SettlementPayload } from '../receipts/payloads.ts';
 import { headAfter, type Head } from '../receipts/seal.ts';
@@ -20,8 +21,17 @@ const DAY = 86_400_000;
 const POLICIES_KEPT = 64;
 const PRICES_KEPT = 256;
 const KEYS_KEPT = 64;
+/** Calls that are remembered after their end, for a settlement that comes late or again. */
+const ENDED_KEPT = 1024;
+/** Holds that one transaction expires at most; the others count as held until their turn comes. */
+const EXPIRED_AT_ONCE = 64;
 /** How often closed windows are looked for. */
 const PRUNE_EVERY = 256;
+
+/** True for a task that has been forgotten, whether or not it has left memory yet. */
+function isIdleTask({ window, end, held }: Bucket, now: number): boolean {
+  return window === 'per_task' && end !== 0 && end <= now && held === 0n;
+}
 
 /** What a log says up to its head. */
 export class LedgerState {
@@ -36,6 +46,11 @@ export class LedgerState {
   /** No hold is due before this instant. */
   #nextDue = 0;
   #sincePrune = 0;
+  /** False while a log is replayed from its start, when nothing is known yet of clocks that were set back later. */
+  forgets = true;
+  #hasForgotten = false;
+  #needsReplay = false;
+  readonly #ended: RecentMap<'settled' | 'expired'> = new RecentMap(ENDED_KEPT);
 
   constructor(head: Head) {
     this.head = head;
@@ -68,20 +83,31 @@ export class LedgerState {
         break;
       case 'clock':
         if (this.head.time < before) this.#setBack(this.head.time - before);
+        this.#needsReplay = this.#hasForgotten;
         break;
     }
     this.keys.touch(payload.issuer_id);
+    if (payload.type === 'decision') this.#dropLeastUsed();
     this.#sincePrune += 1;
-    if (this.#sincePrune >= PRUNE_EVERY) this.#prune();
+    if (this.forgets && this.#sincePrune >= PRUNE_EVERY) this.#prune();
   }
 
-  amounts(account: AccountSelector, span: WindowSpan): Amounts {
+  /**
+   * True after a `clock` receipt, when windows that had been over by the wrong clock are gone from memory and may be
+   * open again: the balances must be worked out anew from the whole log.
+   */
+  get needsReplay(): boolean {
+    return this.#needsReplay;
+  }
+
+  amounts(account: AccountSelector, span: WindowSpan, now: number = this.head.time): Amounts {
     const buckets = this.accounts.get(account.key);
     if (buckets === undefined) return { spent: 0n, held: 0n };
     const rolling = ROLLING[account.window];
     if (rolling === undefined) {
       const bucket = buckets.get(span.start);
-      return bucket === undefined ? { spent: 0n, held: 0n } : { spent: bucket.spent, held: bucket.held };
+      if (bucket === undefined || isIdleTask(bucket, now)) return { spent: 0n, held: 0n };
+      return { spent: bucket.spent, held: bucket.held };
     }
     const sum = { spent: 0n, held: 0n };
     for (const bucket of buckets.values()) {
@@ -100,10 +126,26 @@ export class LedgerState {
     for (const hold of this.holds.values()) {
       if (hold.until <= now) due.push(hold);
       else next = Math.min(next, hold.until);
+      if (due.length === EXPIRED_AT_ONCE) break;
     }
     // Holds that are due stay until their receipt is applied, so look again as long as there are any.
     this.#nextDue = due.length > 0 ? 0 : next;
     return due;
+  }
+
+  /** The amounts as they will be when the receipts of `due` holds are written: their amounts are spent. */
+  #amountsAfter(due: readonly Hold[], account: AccountSelector, span: WindowSpan, now: number): Amounts {
+    const amounts = this.amounts(account, span, now);
+    const length = ROLLING[account.window]?.length;
+    for (const hold of due) {
+      for (const [key, start] of hold.accounts) {
+        if (key !== account.key) continue;
+        if (length === undefined ? start !== span.start : start < span.start - length) continue;
+        amounts.held -= hold.amount;
+        amounts.spent += hold.amount;
+      }
+    }
+    return amounts;
   }
 
   knows(digest: string): boolean {
@@ -112,13 +154,14 @@ export class LedgerState {
 
   /** The state as a transaction sees it. */
   view(wall: number): LedgerView {
-    const now = Math.max(wall, this.head.time);
+    const now = Math.max(Math.floor(wall), this.head.time);
     return {
       now,
       wall,
       head: this.head,
-      amounts: (account, span) => this.amounts(account, span),
+      amounts: (account, span) => this.#amountsAfter(this.dueHolds(now), account, span, now),
       hold: (call) => this.holds.get(call),
+      ended: (call) => this.#ended.get(call),
       dueHolds: () => this.dueHolds(now),
       knows: (digest) => this.knows(digest),
     };
@@ -131,6 +174,11 @@ export class LedgerState {
     buckets.set(bucket.start, bucket);
   }
 
+  /** Says that this state began from a snapshot, which holds open windows only. */
+  restoredFromSnapshot(): void {
+    this.#hasForgotten = true;
+  }
+
   /** Puts a hold back that a snapshot remembered. */
   restoreHold(hold: Hold): void {
     this.holds.set(hold.call, hold);
@@ -141,7 +189,13 @@ export class LedgerState {
     for (const digest of payload.policies) this.policies.touch(digest);
     if (payload.prices !== undefined) this.prices.touch(payload.prices);
     if (payload.decision === 'block') return;
-    const policies = payload.policies.flatMap((digest) => this.policies.get(digest) ?? []);
+    const policies = payload.policies.map((digest) => {
+      const policy = this.policies.get(digest);
+      // Holding nothing would let every cap of that policy be passed.
+      if (policy === undefined)
+        throw new AgentGuardError('log_damaged', `a decision rests on ${digest}, which the log lacks`);
+      return policy;
+    });
     const { accounts: selectors, windowOfAccount } = capLayout(policies, payload.scope);
     const amount = BigInt(payload.hold);
     const accounts: [string, number][] = [];
@@ -160,7 +214,7 @@ export class LedgerState {
 
   #bucket(account: AccountSelector, span: WindowSpan): Bucket {
     const found = this.accounts.get(account.key)?.get(span.start);
-    if (found !== undefined) return found;
+    if (found !== undefined && !isIdleTask(found, this.head.time)) return found;
     const bucket: Bucket = { window: account.window, ...span, spent: 0n, held: 0n };
     this.restoreBucket(account.key, bucket);
     return bucket;
@@ -170,6 +224,8 @@ export class LedgerState {
     const hold = this.holds.get(payload.call);
     if (hold === undefined) return;
     this.holds.delete(payload.call);
+    this.#ended.set(payload.call, payload.outcome === 'expired' ? 'expired' : 'settled');
+    this.#ended.prune();
     const spent = BigInt(payload.cost.amount);
     for (const [key, start] of hold.accounts) {
       const bucket = this.accounts.get(key)?.get(start);
@@ -222,10 +278,16 @@ export class LedgerState {
     this.#sincePrune = 0;
     for (const [key, buckets] of this.accounts) {
       for (const [start, bucket] of buckets) {
-        if (bucket.end !== 0 && bucket.end <= this.head.time && bucket.held === 0n) buckets.delete(start);
+        if (bucket.end === 0 || bucket.end > this.head.time || bucket.held > 0n) continue;
+        buckets.delete(start);
+        this.#hasForgotten = true;
       }
       if (buckets.size === 0) this.accounts.delete(key);
     }
+  }
+
+  /** Only behind a decision, so that nothing is dropped between what a transaction records and what relies on it. */
+  #dropLeastUsed(): void {
     this.policies.prune();
     this.prices.prune();
     this.keys.prune();

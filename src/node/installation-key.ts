@@ -1,10 +1,11 @@
 /** The installation key: made once, kept in a file that only its owner can read. */
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, fstatSync, fsyncSync, linkSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, fsyncSync, linkSync, openSync } from 'node:fs';
 import { readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { AgentGuardError } from '../errors.ts';
 import { base64url, fromBase64url, signerFromSeed, type Signer } from '../receipts/keys.ts';
+import { makeFolder } from './make-folder.ts';
 
 function unsafe(path: string, problem: string): AgentGuardError {
   return new AgentGuardError('key_unsafe', `the key file ${path} ${problem}`);
@@ -17,6 +18,19 @@ function unsafe(path: string, problem: string): AgentGuardError {
  */
 export function installationKey(path: string): Signer {
   return readKey(path) ?? makeKey(path);
+}
+
+/**
+ * The installation key of a log that has receipts already. Throws as `installationKey` does, and `key_unsafe` when
+ * the file is missing.
+ */
+export function existingKey(path: string, logPath: string): Signer {
+  const signer = readKey(path);
+  if (signer !== undefined) return signer;
+  throw unsafe(
+    path,
+    `is missing, but ${logPath} was begun with it; restore it, or move the log away to begin a new one`,
+  );
 }
 
 /** The public half of the installation key of `path`; `undefined` when there is no such file. */
@@ -84,7 +98,7 @@ function makeKey(path: string): Signer {
   };
   const temporary = `${path}.${process.pid}.${randomBytes(6).toString('hex')}`;
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeFolder(dirname(path));
     writeFileSync(temporary, `${JSON.stringify(jwk)}\n`, { mode: 0o600, flag: 'wx', flush: true });
     try {
       // A link fails where a rename would replace: of two processes that make a key at once, one wins.

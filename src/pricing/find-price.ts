@@ -79,7 +79,7 @@ export function findPrice(model: string, provider?: string): FoundPrice {
     cache.clear();
     cachedRevision = revision;
   }
-  const key = `${provider ?? ''}\n${model}`;
+  const key = JSON.stringify([provider ?? null, model]);
   let found = cache.get(key);
   if (found === undefined) {
     found = lookUp(model, provider);

@@ -50,6 +50,8 @@ export interface Price {
 }
 
 const TOKENS_PER_RATE = 1_000_000n;
+/** A billion dollars: more is a mistake, and would not fit into a receipt. */
+const MAX_RATE: NanoUsd = 10n ** 18n;
 
 function compileRates(rates: TokenRates, above: number, model: string): CompiledRates {
   const rate = (name: keyof TokenRates, otherwise?: bigint): bigint => {
@@ -57,7 +59,7 @@ function compileRates(rates: TokenRates, above: number, model: string): Compiled
     if (text === undefined && otherwise !== undefined) return otherwise;
     try {
       const value = scaleExactly(text as string, 9);
-      if (value >= 0n) return value;
+      if (value >= 0n && value <= MAX_RATE) return value;
     } catch {
       // falls through to the error that names the model and the field
     }
@@ -84,7 +86,11 @@ export function compilePrice(row: PriceRow): Price {
   const tiers = (row.tiers ?? []).map((tier) => compileRates(tier, tier.above, row.model));
   tiers.sort((a, b) => a.above - b.above);
   const request = scaleExactly(row.request ?? '0', 9);
-  if (request < 0n) throw new RangeError(`price of ${row.model}: request is below 0`);
+  if (request < 0n || request > MAX_RATE) {
+    throw new RangeError(
+      `price of ${row.model}: request is ${row.request}, expected US dollars of at least 0`,
+    );
+  }
   return { row, request, tiers: [base, ...tiers] };
 }
 

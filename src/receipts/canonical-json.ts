@@ -9,7 +9,8 @@ const checkedNames = new Set<string>();
 
 function checkName(name: string): void {
   if (checkedNames.has(name)) return;
-  if (!ASCII_NAME.test(name)) throw new TypeError(`a receipt may not hold the member ${JSON.stringify(name)}`);
+  if (!ASCII_NAME.test(name))
+    throw new TypeError(`a receipt may not hold the member ${JSON.stringify(name)}`);
   if (checkedNames.size >= NAMES_KEPT) checkedNames.clear();
   checkedNames.add(name);
 }

@@ -5,7 +5,18 @@ const text = v.pipe(v.string(), v.maxLength(512));
 const nano = v.pipe(v.string(), v.regex(/^(0|[1-9]\d{0,30})$/));
 const signedNano = v.pipe(v.string(), v.regex(/^(0|-?[1-9]\d{0,30})$/));
 const whole = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-const instant = v.pipe(v.string(), v.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/));
+const instant = v.pipe(
+  v.string(),
+  v.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+  v.check(isRealInstant, 'no such date'),
+);
+
+/** Rules out the 30th of February, which some readers take for the 2nd of March. */
+function isRealInstant(text: string): boolean {
+  const time = Date.parse(text);
+  return Number.isFinite(time) && new Date(time).toISOString() === text;
+}
+
 const digest = v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/));
 const id = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{22}$/));
 const kid = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/));
@@ -214,7 +225,8 @@ export interface Receipt {
   readonly hash: string;
 }
 
-export const MAX_LINE_BYTES: number = 64 * 1024;
+/** Longer lines are no receipts. The longest are policies and price lists with all that they may hold. */
+export const MAX_LINE_BYTES: number = 256 * 1024;
 
 /** The payload in its type's closed schema, or what is wrong with it. */
 export function checkPayload(value: unknown): { payload: Payload } | { problem: string } {
@@ -223,7 +235,8 @@ export function checkPayload(value: unknown): { payload: Payload } | { problem: 
     return { problem: `unknown receipt type ${JSON.stringify(type) ?? 'undefined'}` };
   }
   const parsed = v.safeParse(PAYLOADS[type as ReceiptType], value);
-  if (parsed.success) return { payload: parsed.output as Payload };
+  // The value itself: the parser leaves out members with names like `constructor`, which are part of a digest.
+  if (parsed.success) return { payload: value as Payload };
   const issue = parsed.issues[0];
   const path = issue.path?.map((item) => String(item.key)).join('.') ?? '';
   return { problem: `${type}: ${path === '' ? '' : `${path}: `}${issue.message}` };

@@ -54,7 +54,8 @@ export function instantOf(text: string): number {
 }
 
 /** Seals one draft after `head`. Throws `TypeError` for values that a receipt may not hold. */
-export function seal(draft: Draft, head: Head, { signer, now, durableSeq }: SealOptions): Receipt {
+export function seal(draft: Draft, head: Head, { signer, now: time, durableSeq }: SealOptions): Receipt {
+  const now = Math.floor(time);
   const back = head.seq >= 0 ? head.time - now : 0;
   const payload = mergeMembers(draft as unknown as Members, {
     ...(back > 0 && draft.type !== 'clock' && { clock_back_ms: back }),

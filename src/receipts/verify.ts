@@ -2,7 +2,7 @@
 import { canonicalJson, strictUtf8 } from './canonical-json.ts';
 import { admitPublicKey, fromBase64url, sha256Text, digestOf, thumbprint, verifySignature } from './keys.ts';
 import { checkPayload, MAX_LINE_BYTES, type KeyPayload, type Payload, type Receipt } from './payloads.ts';
-import { headAfter, keyProofText, type Head } from './seal.ts';
+import { headAfter, instantOf, keyProofText, type Head } from './seal.ts';
 import { verifyingKey, type VerifyingKey } from '#platform';
 
 /** What is known before the first line is read. Trust never comes from the log itself. */
@@ -70,7 +70,12 @@ export function parseLine(bytes: Uint8Array): ParsedLine | { problem: string } {
     return { problem: 'expected the members "payload" and "signature" and no others' };
   }
   const signature = envelope.signature;
-  if (Object.keys(signature as object).join() !== 'alg,kid,sig' || signature?.alg !== 'EdDSA') {
+  const isSignature =
+    Object.keys(signature ?? {}).join() === 'alg,kid,sig' &&
+    signature?.alg === 'EdDSA' &&
+    typeof signature.kid === 'string' &&
+    typeof signature.sig === 'string';
+  if (!isSignature) {
     return { problem: 'expected a signature with "alg": "EdDSA", "kid" and "sig"' };
   }
   const checked = checkPayload(envelope.payload);
@@ -190,13 +195,28 @@ export class LogVerifier {
         return digestOf(payload.rows) === payload.digest ? undefined : 'digest is not that of the prices';
       case 'key':
         return this.#admitByReceipt(payload);
+      case 'clock':
+        if (payload.to !== payload.issued_at || instantOf(payload.from) !== this.#head?.time) {
+          return 'from and to are not the times before and after the receipt';
+        }
+        return this.#ledgersOwn(payload);
+      case 'recovered':
+      case 'snapshot':
+        return this.#ledgersOwn(payload);
       default:
         return undefined;
     }
   }
 
+  /** What a ledger says of itself, and of keys, only its own key may say. */
+  #ledgersOwn(payload: Payload): string | undefined {
+    if (this.#trusted.has(payload.issuer_id)) return undefined;
+    return `a ${payload.type} receipt may be signed only by the installation key`;
+  }
+
   #admitByReceipt(payload: KeyPayload): string | undefined {
-    if (!this.#trusted.has(payload.issuer_id)) return 'a key may be admitted only by the installation key';
+    const foreign = this.#ledgersOwn(payload);
+    if (foreign !== undefined) return foreign;
     if (thumbprintOf(payload.public_key) !== payload.kid) return 'kid is not the thumbprint of public_key';
     const refused = this.#admit(fromBase64url(payload.public_key, 32));
     if (refused !== undefined) return refused;
@@ -259,10 +279,15 @@ export async function verifyLog(
     rest = rest.subarray(start);
     if (rest.length > MAX_LINE_BYTES) break;
   }
-  if (rest.length > 0)
-    return verdict({ verdict: 'invalid', line: receipts + 1, cause: 'the line has no end' });
+  if (rest.length > 0) return verdict(unfinished(rest, receipts + 1));
   if (receipts === 0) return verdict({ verdict: 'undecidable', line: 1, cause: 'the log is empty' });
   return verdict();
+}
+
+/** A line that a writer is still at, or died at: nobody has been told that it counts, and the next writer removes it. */
+function unfinished(rest: Uint8Array, line: number): LineProblem {
+  if (rest.length > MAX_LINE_BYTES) return { verdict: 'invalid', line, cause: 'the line is too long' };
+  return { verdict: 'undecidable', line, cause: 'the last line has no end' };
 }
 
 function joined(a: Uint8Array, b: Uint8Array): Uint8Array {

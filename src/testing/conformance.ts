@@ -132,7 +132,10 @@ const LOG: Record<string, Scenario> = {
 
   'writes nothing for a transact without drafts': async ({ ledger, expect }) => {
     const look = async (): Promise<number> => {
-      const { result, receipts } = await ledger.transact([], (view) => ({ drafts: [], result: view.head.seq }));
+      const { result, receipts } = await ledger.transact([], (view) => ({
+        drafts: [],
+        result: view.head.seq,
+      }));
       expect(receipts).toEqual([]);
       return result;
     };
@@ -225,13 +228,20 @@ const HOLDS: Record<string, Scenario> = {
     const calls = await passed(range(20).map(() => guard.begin(callOf(100, scope))));
     expect(calls.length).toBe(3);
     const held = (300n * TOKEN_NANO).toString();
-    expect(await balancesOf(guard, [scope])).toEqual(range(4).map(() => ({ window: 'total', spent: '0', held })));
+    expect(await balancesOf(guard, [scope])).toEqual(
+      range(4).map(() => ({ window: 'total', spent: '0', held })),
+    );
     // Another user has room in `narrow`, but the team and the whole only as far as they go.
     const others = await passed(
       range(20).map((number) => guard.begin(callOf(100, { ...scope, userId: `u${number}` }))),
     );
     expect(others.length).toBe(6);
-    expect((await guard.balances(scope)).map((cap) => cap.held / TOKEN_NANO)).toEqual([900n, 900n, 300n, 900n]);
+    expect((await guard.balances(scope)).map((cap) => cap.held / TOKEN_NANO)).toEqual([
+      900n,
+      900n,
+      300n,
+      900n,
+    ]);
     await expectSound(bench);
   },
 
@@ -264,7 +274,7 @@ const HOLDS: Record<string, Scenario> = {
     const scope = { userId: 'ann' };
     const guard = guardOn(ledger, policy);
     const call = await guardOn(ledger, policy, { leaseMs: 1 }).begin(callOf(100, scope));
-    for (let due = 0; due === 0; ) {
+    for (let due = 0; due === 0;) {
       const look = await ledger.transact([], (view) => ({ drafts: [], result: view.dueHolds().length }));
       due = look.result;
     }
@@ -286,7 +296,9 @@ const HOLDS: Record<string, Scenario> = {
       [(-70n * TOKEN_NANO).toString(), full],
     ]);
     const spent = (30n * TOKEN_NANO).toString();
-    expect(await balancesOf(guard, [scope])).toEqual(range(2).map(() => ({ window: 'total', spent, held: '0' })));
+    expect(await balancesOf(guard, [scope])).toEqual(
+      range(2).map(() => ({ window: 'total', spent, held: '0' })),
+    );
     await expectSound(bench);
   },
 

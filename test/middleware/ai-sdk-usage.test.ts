@@ -15,6 +15,13 @@ import { knownUsage } from '../../src/usage.ts';
 const NONE = undefined;
 
 const withCause = (cause: object) => Object.assign(new Error('x'), { cause });
+const unreadable = (field: string) =>
+  Object.defineProperty({}, field, {
+    enumerable: true,
+    get: () => {
+      throw new Error('unreadable');
+    },
+  });
 const marked = (name: string) =>
   Object.assign(new Error(name), { [Symbol.for(`vercel.ai.error.AI_${name}`)]: true });
 
@@ -386,6 +393,12 @@ describe('readWire', () => {
       wire({ reasoningTokens: 7 }),
     ],
     [
+      'a prompt of its own',
+      model('openrouter', 'm', { settings: { extraBody: { prompt: 'Say "hi"', messages: null } } }),
+      { providerOptions: { openrouter: { system: ['a'], tools: 0 } } },
+      wire({ extraText: 'Say "hi"\n["a"]\n0' }),
+    ],
+    [
       'OpenAI',
       model('openai.chat', 'm'),
       { maxOutputTokens: 5, providerOptions: { openai: { maxCompletionTokens: 9 } } },
@@ -538,7 +551,18 @@ describe('outcomes', () => {
   });
 
   it.each<[string, unknown, string]>([
-    ['an HTTP error', { statusCode: 429 }, 'refused'],
+    ...[400, 401, 402, 403, 404, 405, 413, 415, 422, 429, 503].map(
+      (statusCode): [string, unknown, string] => [`a refusal, ${statusCode}`, { statusCode }, 'refused'],
+    ),
+    ...[302, 406, 408, 409, 418, 425, 451, 499, 500, 501, 502, 504, 520, 522, 524, 529, 599, NaN, '429'].map(
+      (statusCode): [string, unknown, string] => [
+        `what may be billed, ${statusCode}`,
+        { statusCode },
+        'error',
+      ],
+    ),
+    ['an error that can not be read', unreadable('statusCode'), 'error'],
+    ['a cause that can not be read', unreadable('cause'), 'error'],
     ['an error with status 200', { statusCode: 200 }, 'error'],
     ['a refused connection', withCause({ cause: { code: 'ECONNREFUSED' } }), 'not_sent'],
     [

@@ -116,7 +116,7 @@ describe('spendGuard', () => {
     await using first = await openDesk(undefined, { respond: fail });
     await generateText({ model: first.model(), prompt, maxRetries: 0 }).catch(() => undefined);
     const hold = Number((await first.receipts('decision'))[0]?.hold) / 1e7;
-    // the input of the refused attempt is charged, so the second worst case no longer fits
+    // the failed attempt is charged in full, so the second worst case no longer fits
     await using desk = await openDesk(policyOf([{ amountCents: hold, window: 'total', action: 'block' }]), {
       respond: fail,
     });

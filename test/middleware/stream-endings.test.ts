@@ -139,11 +139,18 @@ const ENDINGS: readonly Ending[] = [
     source: 'hold',
   },
   {
-    name: 'an HTTP error',
+    name: 'a refusal',
     fault: { kind: 'http', status: 503 },
     run: readAll,
     outcome: 'refused',
     source: 'estimate',
+  },
+  {
+    name: 'an HTTP error that may come after an answer',
+    fault: { kind: 'http', status: 502 },
+    run: readAll,
+    outcome: 'error',
+    source: 'hold',
   },
   {
     name: 'an error with status 200',

@@ -179,7 +179,7 @@ describe('a tampered log', () => {
 
   it('cut in the middle of a line, empty, of another log, or by an unknown key', async () => {
     const bytes = new TextEncoder().encode(`${lines.join('\n')}\n`);
-    expect(await verify(bytes.slice(0, -1))).toMatchObject({ integrity: 'invalid', line: lines.length });
+    expect(await verify(bytes.slice(0, -1))).toMatchObject({ integrity: 'undecidable', line: lines.length });
     expect(await verify([])).toMatchObject({ integrity: 'undecidable' });
     expect(await verify(lines, { log: 'AAAAAAAAAAAAAAAAAAAAAA' })).toMatchObject({ integrity: 'invalid', line: 1 });
     const stranger = await verifyLog([bytes], { keys: [attacker.publicKey] });
@@ -196,7 +196,7 @@ describe('a tampered log', () => {
     const tail = { ...payload, seq: lines.length, previousReceiptHash: hashOf(lines.at(-1)!), issued_at: open(lines.at(-1)!).payload['issued_at'] };
     expect(await verify([...lines, resign(tail, logKey)])).toMatchObject({
       integrity: 'invalid',
-      cause: 'a key may be admitted only by the installation key',
+      cause: 'a key receipt may be signed only by the installation key',
     });
   });
 });
@@ -220,8 +220,8 @@ describe('keys and signatures', () => {
     const good = Buffer.from(signer.sign('m')).toString('hex');
     expect(verifySignature(admitted.key, message, good)).toBe(true);
     const order = 2n ** 252n + 27742317777372353535851937790883648493n;
-    const s = BigInt(`0x${Buffer.from(good.slice(64), 'hex').toReversed().toString('hex')}`) + order;
-    const big = Buffer.from(s.toString(16).padStart(64, '0'), 'hex').toReversed().toString('hex');
+    const s = BigInt(`0x${Buffer.from(Buffer.from(good.slice(64), 'hex').toReversed()).toString('hex')}`) + order;
+    const big = Buffer.from(Buffer.from(s.toString(16).padStart(64, '0'), 'hex').toReversed()).toString('hex');
     expect(verifySignature(admitted.key, message, good.slice(0, 64) + big)).toBe(false);
     expect(verifySignature(admitted.key, message, `01${'00'.repeat(31)}${good.slice(64)}`)).toBe(false);
     expect(verifySignature(admitted.key, message, good.slice(0, 126))).toBe(false);

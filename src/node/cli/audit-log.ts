@@ -23,13 +23,24 @@ export interface LogAudit {
   totals: LogTotals;
   /** The last receipt that verified. */
   head?: { seq: number; hash: string; time: string };
+  /** `seq` of the receipt that `options.head` names, when it is among those that verified. */
+  held?: number;
   /** Where `options.trace` asked for one. */
   trace?: CallTrace;
+}
+
+/** A head that somebody kept outside the log. */
+export interface HeldHead {
+  /** `sha256:` and 64 hex digits. */
+  hash: string;
+  seq?: number;
 }
 
 export interface AuditOptions {
   /** Collects the receipts of this call: an id, or `latest`. */
   trace?: string;
+  /** Looks for this head among the receipts. */
+  head?: HeldHead;
   onProgress?: (done: number, total: number) => void;
 }
 
@@ -37,15 +48,24 @@ export interface AuditOptions {
 export async function auditLog(file: string, trust: Trust, options: AuditOptions = {}): Promise<LogAudit> {
   const tally = new Tally();
   const trace = options.trace === undefined ? undefined : new CallTrace(options.trace);
+  const wanted = options.head;
   let head: LogAudit['head'];
+  let held: number | undefined;
   const onReceipt = (receipt: Receipt): void => {
     const { payload, hash } = receipt;
     head = { seq: payload.seq, hash, time: payload.issued_at };
+    if (hash === wanted?.hash && (wanted.seq ?? payload.seq) === payload.seq) held = payload.seq;
     tally.add(payload);
     trace?.add(receipt);
   };
   const verdict = await verifyLog(wholeLinesOf(file, options.onProgress), trust, onReceipt);
-  return { verdict, totals: tally.totals(), ...(head && { head }), ...(trace && { trace }) };
+  return {
+    verdict,
+    totals: tally.totals(),
+    ...(head && { head }),
+    ...(held !== undefined && { held }),
+    ...(trace && { trace }),
+  };
 }
 
 class Tally {
@@ -83,6 +103,31 @@ class Tally {
       settled: this.#settled,
     };
   }
+}
+
+const RECEIPT_START = Buffer.from('{"payload":{');
+
+/** True when something in `file` could be a receipt: what holds none was never a log, changed or not. */
+export async function holdsReceipts(file: string): Promise<boolean> {
+  const handle = await open(file, 'r');
+  try {
+    let rest = Buffer.alloc(0);
+    for (let position = 0; ;) {
+      const { bytesRead, buffer } = await handle.read(Buffer.alloc(CHUNK_BYTES), 0, CHUNK_BYTES, position);
+      // A first line that was cut after a few bytes.
+      if (bytesRead === 0) return position < RECEIPT_START.length && startsReceipt(rest);
+      rest = Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
+      if (rest.includes(RECEIPT_START)) return true;
+      position += bytesRead;
+      rest = rest.subarray(Math.max(0, rest.length - RECEIPT_START.length));
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+function startsReceipt(bytes: Buffer): boolean {
+  return RECEIPT_START.subarray(0, bytes.length).equals(bytes);
 }
 
 const CHUNK_BYTES = 256 * 1024;

@@ -41,7 +41,8 @@ export async function clockCommand(path: string | undefined, options: { accept?:
     wrapped('- If this clock is right and the log is what is wrong, accept the present time:', 2),
     `    ${commandText('clock', file, '--accept')}`,
     wrapped(
-      '  What was spent at the wrong time stays in the windows of that time, and the receipt says who accepted.',
+      '- Accepting appends one signed receipt and changes none. What was spent on a day before the clock went wrong ' +
+        'still counts on that day; what was spent under the wrong clock counts on the days that it showed.',
       2,
     ),
   );

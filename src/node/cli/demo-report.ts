@@ -5,7 +5,7 @@ import { formatUsd, usdText, type NanoUsd } from '../../money.ts';
 import { ASKED_MODEL, CHEAPER_MODEL } from './demo-agent.ts';
 import type { DemoFacts, DemoStep } from './demo.ts';
 import { commandText, countText, labelled, screenWidth, styled, wrapped } from './output.ts';
-import { verdictLines } from './verify.ts';
+import { verdictLines } from './verify-report.ts';
 
 /** The whole page. */
 export function demoReport(facts: DemoFacts): string {
@@ -170,7 +170,7 @@ export function demoJson(facts: DemoFacts): string {
     integrity: audit.verdict.integrity,
     receipts: audit.verdict.receipts,
     head: audit.head,
-    key: key.thumbprint,
+    key: key.thumbprints[0],
   };
   return `${JSON.stringify(document, undefined, 2)}\n`;
 }

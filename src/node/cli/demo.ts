@@ -84,6 +84,8 @@ export interface DemoFacts {
 /** Runs the demo and prints it. Exit codes: 0 all well, 1 ledger and bill differ or the log isn't valid, 2 not run. */
 export async function demoCommand(options: DemoOptions & { json?: boolean }): Promise<number> {
   const { json = false, ...rest } = options;
+  apiKeyFor(rest);
+  await requireFrameworks();
   const cap = demoPolicy(new Date()).caps[1]?.amountCents;
   if (rest.live === true && !json) {
     process.stderr.write(
@@ -102,12 +104,7 @@ export async function demoCommand(options: DemoOptions & { json?: boolean }): Pr
 /** Runs the agent and gathers the facts. Rejects with `CliError` when the demo can't run. */
 export async function runDemo(options: DemoOptions = {}): Promise<DemoFacts> {
   const live = options.live ?? false;
-  const apiKey = live ? process.env['OPENROUTER_API_KEY'] : 'sk-or-v1-simulated';
-  if (apiKey === undefined || apiKey === '') {
-    throw new CliError(
-      'demo --live needs an OpenRouter key in OPENROUTER_API_KEY. Without --live the demo runs offline.',
-    );
-  }
+  const apiKey = apiKeyFor(options);
   await requireFrameworks();
   const folder = demoFolder(options.dir);
   const logFolder = join(folder, 'acme');
@@ -144,6 +141,15 @@ export async function runDemo(options: DemoOptions = {}): Promise<DemoFacts> {
     audit,
     key,
   };
+}
+
+/** Throws `CliError` when the run needs a key that isn't there. */
+function apiKeyFor({ live = false }: DemoOptions): string {
+  const apiKey = live ? process.env['OPENROUTER_API_KEY'] : 'sk-or-v1-simulated';
+  if (apiKey !== undefined && apiKey.trim() !== '') return apiKey;
+  throw new CliError(
+    'demo --live needs an OpenRouter key in OPENROUTER_API_KEY. Without --live the demo runs offline.',
+  );
 }
 
 /** Closes the guard whatever becomes of the agent, so that the log ends with its last receipt. */

@@ -31,20 +31,41 @@ function onlyLogOf(home: string, doing: string): string {
   );
 }
 
+const MOST_NAMED = 20;
+
+/** Which tenants a home has, for a name that is none of them. */
+function tenantsText(home: string): string {
+  const tenants = tenantsOf(home).map(tenantOfFolder);
+  if (tenants.length === 0) return `${home} has no tenants yet`;
+  const named = tenants.slice(0, MOST_NAMED).map((name) => printable(name));
+  const more = tenants.length > MOST_NAMED ? ` and ${tenants.length - MOST_NAMED} more` : '';
+  return `no tenant of that name. The tenants of ${home}: ${named.join(', ')}${more}`;
+}
+
+/** The tenant that a folder is named after; a name that was too long for one stays a digest. */
+function tenantOfFolder(folder: string): string {
+  try {
+    return decodeURIComponent(folder);
+  } catch {
+    return folder;
+  }
+}
+
 /**
  * The log that a user means by `path`: a file, a folder, a tenant's name, or nothing for the only log of the home.
  * Throws `CliError` that lists the choices or says where a log was looked for.
  */
 export function findLog(path: string | undefined, doing: 'verify' | 'clock'): string {
   if (path === undefined) return onlyLogOf(homeDirectory(), doing);
+  if (path.trim() === '') {
+    throw new CliError('The path is empty. Name a log file, its folder or a tenant, or leave it out.');
+  }
   const absolute = resolve(path);
   if (!existsSync(absolute)) {
-    const named = join(homeDirectory(), tenantFolder(path), LOG_FILE);
+    const home = homeDirectory();
+    const named = join(home, tenantFolder(path), LOG_FILE);
     if (existsSync(named)) return named;
-    throw new CliError(
-      `There is no file or folder ${absolute}. Logs lie in ${join(homeDirectory(), '<tenant>', LOG_FILE)}; name ` +
-        'that file, its folder or the tenant.',
-    );
+    throw new CliError(`There is no file or folder ${printable(absolute)}, and ${tenantsText(home)}.`);
   }
   if (!statSync(absolute).isDirectory()) return absolute;
   const file = join(absolute, LOG_FILE);
@@ -59,36 +80,41 @@ export function keyFileOf(logFile: string): string | undefined {
   return [join(folder, KEY_FILE), join(dirname(folder), KEY_FILE)].find((path) => existsSync(path));
 }
 
-/** Which key a log is verified with, and who says so. */
+/** Which keys a log is verified with, and who says so. */
 export interface KeyChoice {
   keys: readonly Uint8Array[];
-  /** RFC 7638 thumbprint of the key; of a pin that fits no key, the pin itself. */
-  thumbprint?: string;
+  /** RFC 7638 thumbprints of the keys; of a pin that fits no key, the pin itself. */
+  thumbprints: readonly string[];
   /** `pinned` on the command line, found beside the log (`installation`), or `none`. */
   source: 'pinned' | 'installation' | 'none';
   keyFile?: string;
 }
 
 /** Throws `CliError` for a pin that can't be a key, `AgentGuardError` for a key file that isn't safe. */
-export function chooseKey(logFile: string, pin: string | undefined): KeyChoice {
-  if (pin !== undefined) return pinnedKey(logFile, pin);
+export function chooseKey(logFile: string, pins: readonly string[]): KeyChoice {
+  if (pins.length > 0) {
+    const pinned = pins.map((pin) => pinnedKey(logFile, pin));
+    return {
+      keys: pinned.map(({ key }) => key),
+      thumbprints: pinned.map(({ name }) => name),
+      source: 'pinned',
+    };
+  }
   const keyFile = keyFileOf(logFile);
   const key = keyFile === undefined ? undefined : installationPublicKey(keyFile);
-  if (keyFile === undefined || key === undefined) return { keys: [], source: 'none' };
-  return { keys: [key], thumbprint: thumbprint(key), source: 'installation', keyFile };
+  if (keyFile === undefined || key === undefined) return { keys: [], thumbprints: [], source: 'none' };
+  return { keys: [key], thumbprints: [thumbprint(key)], source: 'installation', keyFile };
 }
 
-function pinnedKey(logFile: string, pin: string): KeyChoice {
+function pinnedKey(logFile: string, pin: string): { key: Uint8Array; name: string } {
   const named = keyFromText(pin) === undefined ? keyFromJwk(pin) : undefined;
-  if (named !== undefined) return { keys: [named], thumbprint: thumbprint(named), source: 'pinned' };
+  if (named !== undefined) return { key: named, name: thumbprint(named) };
   // Thumbprints and public keys look alike; the key that the log shows can only fit one of the two readings.
   const shown = firstKey(logFile);
-  if (shown !== undefined && thumbprint(shown) === pin) {
-    return { keys: [shown], thumbprint: pin, source: 'pinned' };
-  }
+  if (shown !== undefined && thumbprint(shown) === pin) return { key: shown, name: pin };
   const key = keyFromText(pin) as Uint8Array;
   const isShown = shown !== undefined && Buffer.from(shown).equals(key);
-  return { keys: [key], thumbprint: isShown ? thumbprint(key) : pin, source: 'pinned' };
+  return { key, name: isShown ? thumbprint(key) : pin };
 }
 
 function keyFromText(text: string): Uint8Array | undefined {

@@ -17,14 +17,16 @@ Exit codes: 0 fine, 1 a bad finding, 2 the command could not do its work.`;
 
 const VERIFY_HELP = `
 Without --key the log is held against this machine's own installation key.
-An auditor pins the key and the log id, learnt by another way than the log.
+An auditor pins the key and the log id, learnt by another way than the log, and
+keeps a head: with --head the log is known to be whole up to there.
 
-Exit codes: 0 valid, 1 invalid, 2 undecidable or not readable.
+Exit codes: 0 valid, 1 invalid, 2 undecidable, not readable, or no such call.
 
 Examples:
   agentguard verify
   agentguard verify ~/.agentguard/acme --trace latest
-  agentguard verify decisions.ndjson --key <thumbprint> --log-id <id> --json`;
+  agentguard verify decisions.ndjson --key <thumbprint> --log-id <id> --json
+  agentguard verify acme --head <seq>:<hash>`;
 
 const CLOCK_HELP = `
 A log never goes back in time by itself. When its last receipt lies more than
@@ -65,8 +67,9 @@ function program(): Command {
     .description('verify every receipt of a log; changes nothing, also while the log is in use')
     .argument('[path]', 'a log file, its folder, or a tenant (default: the only tenant of the home)')
     .option('--trace <call>', 'show a call in words: "latest" or a call id')
-    .option('--key <key>', 'pin the installation key: its thumbprint, public key or JWK file')
+    .option('--key <key>', 'pin an installation key: thumbprint, public key or JWK file; repeatable', collect)
     .option('--log-id <id>', 'pin the log, so that another one of the same key is refused')
+    .option('--head <head>', 'a head that you kept, <hash> or <seq>:<hash>: it must be in the log')
     .option('--json', 'print one JSON document')
     .addHelpText('after', VERIFY_HELP)
     .action(async (path: string | undefined, options: VerifyOptions) => {
@@ -85,6 +88,10 @@ function program(): Command {
       process.exitCode = await clockCommand(path, options);
     });
   return withErrors(agentguard);
+}
+
+function collect(value: string, before: readonly string[] = []): string[] {
+  return [...before, value];
 }
 
 /** Usage errors end with 2, like every other error that stops a command. */

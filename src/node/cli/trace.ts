@@ -69,7 +69,7 @@ export class CallTrace {
       ...capRows(decision, caps),
       ...policyRows(policies),
       ['hold', holdText(decision)],
-      ...this.#receipts.slice(1).flatMap(endingRows),
+      ...this.#receipts.slice(1).flatMap((receipt) => endingRows(receipt, decision)),
     ];
     if (this.#receipts.length === 1 && decision.decision !== 'block') {
       rows.push(['cost', 'not settled in this log: the call is in flight, or its hold is still to expire']);
@@ -182,7 +182,8 @@ const LIMITS = {
   none: 'no limit needed',
 } as const;
 
-function routeRows({ route, decision }: DecisionPayload): Row[] {
+function routeRows({ route, decision, request }: DecisionPayload): Row[] {
+  if (request.fixed_cost !== undefined) return [];
   if (route === undefined) return decision === 'block' ? [['routed', 'nowhere: no request was sent']] : [];
   const { max_output_tokens: limit } = route;
   const output =
@@ -218,8 +219,10 @@ function policyRows(policies: readonly (Record<string, unknown> | undefined)[]):
   });
 }
 
-function holdText({ hold, lease_until: until, issued_at: from, decision }: DecisionPayload): string {
+function holdText(payload: DecisionPayload): string {
+  const { hold, lease_until: until, issued_at: from, decision, request } = payload;
   const amount = formatUsd(BigInt(hold));
+  if (decision === 'block' && request.fixed_cost !== undefined) return 'none: nothing was charged';
   if (decision === 'block') return `none; the call could have cost ${amount}`;
   const lease =
     until === undefined ? '' : `, for at most ${durationText(Date.parse(until) - Date.parse(from))}`;
@@ -244,10 +247,12 @@ const OUTCOMES = {
   expired: 'never settled: the lease ran out',
 } as const;
 
-function endingRows({ payload }: Receipt): Row[] {
+function endingRows({ payload }: Receipt, { request }: DecisionPayload): Row[] {
   if (payload.type !== 'settlement' && payload.type !== 'adjustment') return [];
   const { cost, usage, served, provider_ref: reference, unknown_usage: unknown } = payload;
   const amount = formatUsd(BigInt(cost.amount));
+  const isCharge = request.fixed_cost !== undefined;
+  if (isCharge && payload.type === 'settlement' && payload.outcome === 'ok') return [['cost', `${amount}, fixed`]];
   const rows: Row[] = [];
   if (payload.type === 'adjustment') {
     const change = formatUsd(BigInt(payload.change));
@@ -299,7 +304,7 @@ function otherFigure({
 }
 
 function receiptText({ seq, type, issued_at: at }: Receipt['payload'], hash: string): string {
-  return `#${seq} ${type}, ${timeText(at)} ${hash.slice('sha256:'.length)}`;
+  return `#${seq} ${type}, ${timeText(at)} ${hash}`;
 }
 
 /** Headline of a trace. */

@@ -1,6 +1,4 @@
 /** The embedded default: a log file shared by the processes of one machine. */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { AccountSelector } from '../../accounts.ts';
@@ -14,10 +12,11 @@ import type { Draft, Receipt } from '../../receipts/payloads.ts';
 import type { LineProblem } from '../../receipts/verify.ts';
 import type { WindowSpan } from '../../windows.ts';
 import { LOG_FILE } from '../home.ts';
-import { installationKey, syncDirectory } from '../installation-key.ts';
+import { existingKey, installationKey } from '../installation-key.ts';
 import { ProcessLock } from './lock.ts';
-import { derivedFolder, LogFile, type LogIo } from './log-file.ts';
-import { damaged, isCrashDamage, linkedReceipt, openLog, wholeLines } from './open-log.ts';
+import { LogFile, type LogIo } from './log-file.ts';
+import { damaged, isCrashDamage, linkedReceipt, openLog, verifierAt, wholeLines } from './open-log.ts';
+import { putAside, unrecorded } from './quarantine.ts';
 import { forgetOldSnapshots, writeSnapshot } from './snapshots.ts';
 
 export interface FileLedgerSettings {
@@ -50,6 +49,8 @@ interface Opened {
   state: LedgerState;
   /** How far the log is read. */
   offset: number;
+  /** False until everything that was there at the opening has been verified, under the lock. */
+  isVerified: boolean;
 }
 
 const BATCH = 64;
@@ -95,7 +96,7 @@ export class FileLedgerCore {
     const { promise, resolve, reject } = Promise.withResolvers<Committed<T>>();
     const finish = resolve as (committed: Committed<unknown>) => void;
     this.#jobs.push({ body, signer, durable, since: performance.now(), finish, fail: reject });
-    this.#pumping ??= this.#pump().finally(() => (this.#pumping = undefined));
+    this.#pumping ??= this.#pump();
     return promise;
   }
 
@@ -110,27 +111,38 @@ export class FileLedgerCore {
   }
 
   async flush(): Promise<void> {
+    await this.#idle();
+    if (this.#opened !== undefined && this.#wroteAnything) await this.#syncNow(this.#opened.log);
+  }
+
+  /** Rejects when the last receipts can't be written, and lets go of everything all the same. */
+  async close(): Promise<void> {
+    try {
+      await this.#idle();
+      if (this.#opened !== undefined && this.#wroteAnything && this.#broken === undefined)
+        await this.#writeClose();
+    } finally {
+      this.#broken ??= new AgentGuardError('ledger_unavailable', `the ledger ${this.directory} is closed`);
+      this.#opened?.log.close();
+      this.#opened = undefined;
+      this.#lock.close();
+    }
+  }
+
+  async #idle(): Promise<void> {
     await this.#pumping;
     await this.#snapshotting;
     await this.#syncing;
-    if (this.#opened !== undefined && this.#wroteAnything) await this.#opened.log.sync();
   }
 
-  async close(): Promise<void> {
+  async #writeClose(): Promise<void> {
+    await this.#snapshot().catch(() => undefined);
+    const close = (view: LedgerView): Transaction<undefined> => {
+      const drafts: Draft[] = view.head.seq < 0 ? [] : [{ type: 'close', open_holds: this.#openHolds() }];
+      return { drafts, result: undefined };
+    };
+    await this.transact(close, undefined, true);
     await this.flush();
-    if (this.#opened !== undefined && this.#wroteAnything && this.#broken === undefined) {
-      await this.#snapshot().catch(() => undefined);
-      const close = (view: LedgerView): Transaction<undefined> => {
-        const drafts: Draft[] = view.head.seq < 0 ? [] : [{ type: 'close', open_holds: this.#openHolds() }];
-        return { drafts, result: undefined };
-      };
-      await this.transact(close, undefined, true);
-      await this.flush();
-    }
-    this.#broken ??= new AgentGuardError('ledger_unavailable', `the ledger ${this.directory} is closed`);
-    this.#opened?.log.close();
-    this.#opened = undefined;
-    this.#lock.close();
   }
 
   #openHolds(): number {
@@ -143,6 +155,7 @@ export class FileLedgerCore {
     while (this.#jobs.length > 0) {
       try {
         if (this.#broken !== undefined) throw this.#broken;
+        if (this.#opened?.state.needsReplay === true) this.#forget(this.#opened);
         this.#opened ??= await this.#open();
         if (!this.#turn(this.#opened)) {
           this.#failOverdue();
@@ -150,23 +163,25 @@ export class FileLedgerCore {
           continue;
         }
       } catch (error) {
-        this.#failAll(error);
-        return;
+        this.#failAll(asUnavailable(this.path, error));
       }
-      if (this.#jobs.length === 0) return;
+      if (this.#jobs.length === 0) break;
       if (this.#lock.isWanted()) await sleep(PAUSE_MS);
       else await nextTurn();
     }
+    // In the same step as the last look at the queue: a job that comes later starts a new pump.
+    this.#pumping = undefined;
   }
 
   async #open(): Promise<Opened> {
     const { directory, keyFile, io } = this.#settings;
     const log = new LogFile(directory, LOG_FILE, io);
     try {
-      this.#signer ??= installationKey(keyFile);
+      // A log that was begun has a key; another one in its place could never verify what is there.
+      this.#signer ??= log.size() > 0 ? existingKey(keyFile, log.path) : installationKey(keyFile);
       const { state, offset } = await openLog(log, this.#signer);
       this.#sinceSnapshot = SNAPSHOT_EVERY / 2;
-      return { log, state, offset };
+      return { log, state, offset, isVerified: false };
     } catch (error) {
       log.close();
       throw error;
@@ -186,9 +201,12 @@ export class FileLedgerCore {
     let written: Written[];
     try {
       this.#catchUp(opened);
+      // A `clock` receipt of another process: what to decide on must be worked out anew first.
+      if (opened.state.needsReplay) return true;
       written = this.#runBatch(opened);
     } catch (error) {
-      this.#forget(opened, error);
+      this.#forget(opened);
+      if (error instanceof AgentGuardError && error.code !== 'ledger_unavailable') this.#broken = error;
       throw error;
     } finally {
       this.#lock.free();
@@ -208,12 +226,15 @@ export class FileLedgerCore {
           'on with what is there now.',
       );
     }
-    if (size === opened.offset) return;
+    const { isVerified } = opened;
+    opened.isVerified = true;
+    // What stood there at the opening could have been written by anyone; later lines come from our own processes.
+    const verifier = isVerified ? undefined : verifierAt(state, this.#signer as Signer);
     const bytes = log.read(opened.offset, size - opened.offset);
     let done = 0;
     let problem: LineProblem | undefined;
     for (const { line } of wholeLines(bytes)) {
-      const next = linkedReceipt(line, state);
+      const next = verifier?.next(line) ?? linkedReceipt(line, state);
       if ('verdict' in next) {
         problem = next;
         break;
@@ -224,35 +245,30 @@ export class FileLedgerCore {
     }
     opened.offset += done;
     if (opened.offset < size) this.#repair(opened, bytes.subarray(done), problem);
+    if (isVerified) return;
+    const owed = unrecorded(log.path, state.head.seq + 1);
+    if (owed !== undefined) this.#writeOwn(opened, owed);
   }
 
   /** Moves the bytes that a crash left into quarantine and says so in the log. Throws when it was no crash. */
   #repair(opened: Opened, bad: Uint8Array, problem: LineProblem | undefined): void {
     const { log, state } = opened;
-    const signer = this.#signer as Signer;
-    if (problem !== undefined && !isCrashDamage(bad, state, signer)) throw damaged(log.path, problem);
-    const folder = derivedFolder(log.path, 'quarantine');
-    const digest = createHash('sha256').update(bad).digest('hex');
-    const name = `${String(state.head.seq + 1).padStart(12, '0')}-${digest.slice(0, 16)}.bin`;
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    writeFileSync(join(folder, name), bad, { mode: 0o600, flush: true });
-    syncDirectory(folder);
+    if (problem !== undefined && !isCrashDamage(bad, state, this.#signer as Signer)) {
+      throw damaged(log.path, problem);
+    }
+    const draft = putAside(log.path, state.head.seq + 1, bad);
     log.truncate(opened.offset);
-    const draft: Draft = {
-      type: 'recovered',
-      dropped_bytes: bad.length,
-      dropped_sha256: `sha256:${digest}`,
-      quarantine: `quarantine/${name}`,
-    };
+    this.#writeOwn(opened, draft);
+  }
+
+  /** Writes a receipt of the ledger's own, outside of any transaction. */
+  #writeOwn(opened: Opened, draft: Draft): void {
+    const signer = this.#signer as Signer;
+    const { now, tenantId } = this.#settings;
+    const sealing = { signer, now: now(), ledgerName: tenantId, ledgerSigner: signer };
     const receipts: Receipt[] = [];
-    const sealing = {
-      signer,
-      now: this.#settings.now(),
-      ledgerName: this.#settings.tenantId,
-      ledgerSigner: signer,
-    };
-    sealPreamble(receipts, state, sealing);
-    sealInto(receipts, [draft], state, sealing);
+    sealPreamble(receipts, opened.state, sealing);
+    sealInto(receipts, [draft], opened.state, sealing);
     this.#write(opened, receipts);
   }
 
@@ -310,8 +326,7 @@ export class FileLedgerCore {
       if (entry.committed.receipts.length > 0 && entry.job.durable) this.#unsynced.push(entry);
       else entry.job.finish(entry.committed);
     }
-    if (this.#unsynced.length > 0)
-      this.#syncing ??= this.#sync(opened).finally(() => (this.#syncing = undefined));
+    if (this.#unsynced.length > 0) this.#syncing ??= this.#sync(opened);
     const { accounts, holds } = opened.state;
     const every = Math.max(SNAPSHOT_EVERY, (accounts.size + holds.size) / 4);
     if (this.#sinceSnapshot >= every && this.#snapshotting === undefined) {
@@ -325,10 +340,8 @@ export class FileLedgerCore {
     while (this.#unsynced.length > 0) {
       const covered = this.#unsynced.splice(0);
       try {
-        await opened.log.sync();
+        await this.#syncNow(opened.log);
       } catch (error) {
-        // After a failed sync nobody knows what the disk has (PostgreSQL stops here too): no more from this process.
-        this.#broken ??= error as AgentGuardError;
         for (const { job } of covered) job.fail(error);
         continue;
       }
@@ -337,28 +350,43 @@ export class FileLedgerCore {
         job.finish(committed);
       }
     }
+    // In the same step as the last look: receipts that come later start a new sync.
+    this.#syncing = undefined;
+  }
+
+  async #syncNow(log: LogFile): Promise<void> {
+    // After one that failed the next may succeed, and would cover what is lost.
+    if (this.#broken !== undefined) throw this.#broken;
+    try {
+      await log.sync();
+    } catch (error) {
+      // After a failed sync nobody knows what the disk has (PostgreSQL stops here too): no more from this process.
+      this.#broken ??= error as AgentGuardError;
+      throw error;
+    }
   }
 
   /** Writes the state beside the log, off the lock, then a receipt that signs it. */
   async #snapshot(): Promise<void> {
     if (this.#opened === undefined || this.#opened.state.head.seq < 0) return;
     const { log, state, offset } = this.#opened;
+    if (state.needsReplay) return;
     const { seq, hash } = state.head;
     const body = snapshotText(state, offset);
     this.#sinceSnapshot = 0;
     // A snapshot says that the disk has everything up to here, so that must be true first.
-    await log.sync();
+    await this.#syncNow(log);
     const digest = await writeSnapshot(log.path, seq, body);
     const draft: Draft = { type: 'snapshot', body: digest, covers: seq, covers_hash: hash };
     await this.transact(() => ({ drafts: [draft], result: undefined }), undefined, false);
     forgetOldSnapshots(log.path);
   }
 
-  /** After a failure the state in memory may be ahead of the disk: it is read again. */
-  #forget(opened: Opened, error: unknown): void {
-    opened.log.close();
+  /** Reads the log anew at the next turn: the state in memory is not what the disk says. */
+  #forget(opened: Opened): void {
     this.#opened = undefined;
-    if (error instanceof AgentGuardError && error.code !== 'ledger_unavailable') this.#broken = error;
+    // A sync that is under way still needs the descriptor, and must not meet another file under its number.
+    void Promise.allSettled([this.#syncing, this.#snapshotting]).then(() => opened.log.close());
   }
 
   #failOverdue(): void {
@@ -373,4 +401,11 @@ export class FileLedgerCore {
   #failAll(error: unknown): void {
     for (const job of this.#jobs.splice(0)) job.fail(error);
   }
+}
+
+/** What the file system says, as an error of this package. */
+function asUnavailable(path: string, error: unknown): AgentGuardError {
+  if (error instanceof AgentGuardError) return error;
+  const message = `can't use ${path}: ${(error as Error).message}`;
+  return new AgentGuardError('ledger_unavailable', message, { cause: error });
 }

@@ -1,5 +1,5 @@
 /** `fileLedger`: one machine, several processes, one log. */
-import { createReadStream, existsSync, mkdirSync, realpathSync } from 'node:fs';
+import { createReadStream, existsSync, realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { AccountSelector } from '../../accounts.ts';
 import { AgentGuardError } from '../../errors.ts';
@@ -16,6 +16,7 @@ import type { Receipt } from '../../receipts/payloads.ts';
 import { parseLine } from '../../receipts/verify.ts';
 import type { WindowSpan } from '../../windows.ts';
 import { KEY_FILE, LOG_FILE } from '../home.ts';
+import { makeFolder } from '../make-folder.ts';
 import { FileLedgerCore } from './file-ledger.ts';
 import { REAL_IO, type LogIo } from './log-file.ts';
 
@@ -109,7 +110,7 @@ export function fileLedger(options: FileLedgerOptions): Ledger {
 function joinLedger(options: FileLedgerOptions): Shared {
   const directory = resolve(options.dir);
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeFolder(directory);
   } catch {
     // Opening the log fails next, with an error that says what to do.
   }

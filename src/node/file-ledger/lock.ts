@@ -3,9 +3,10 @@
  * SQLite database. The database must never be opened through `fs`: closing any descriptor of it would drop the
  * lock (POSIX advisory locks belong to the process, not to the descriptor).
  */
-import { mkdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { makeFolder } from '../make-folder.ts';
 
 const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
@@ -64,7 +65,7 @@ export class ProcessLock {
 
   #open(): void {
     if (this.#database !== undefined) return;
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    makeFolder(this.#directory);
     const database = new DatabaseSync(join(this.#directory, 'lock.sqlite'), { timeout: 0 });
     try {
       // In WAL mode taking and freeing the lock touches shared memory only.

@@ -1,9 +1,10 @@
 /** The log on disk: one file that only grows, read and written in whole lines. */
 import { closeSync, constants, fdatasync, fstatSync, fsyncSync, ftruncateSync } from 'node:fs';
-import { mkdirSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { openSync, readSync, statSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { AgentGuardError } from '../../errors.ts';
 import { syncDirectory } from '../installation-key.ts';
+import { makeFolder } from '../make-folder.ts';
 
 /** The system calls that can fail for want of space or of a disk. Tests put failing ones in their place. */
 export interface LogIo {
@@ -43,7 +44,7 @@ export class LogFile {
     this.path = join(directory, name);
     this.#io = io;
     try {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      makeFolder(directory);
       this.#fd = openSync(this.path, constants.O_RDWR | constants.O_APPEND | constants.O_CREAT, 0o600);
       this.#inode = fstatSync(this.#fd).ino;
       if (this.size() === 0) syncDirectory(directory);

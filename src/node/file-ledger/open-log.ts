@@ -8,13 +8,11 @@ import { LogVerifier, parseLine, type LineProblem } from '../../receipts/verify.
 import type { LogFile } from './log-file.ts';
 import { readSnapshot } from './snapshots.ts';
 
-/** A log read up to `offset`, with the first line behind it that can't stand, if there is one. */
+/** A log read up to `offset`, as far as its lines could be verified. */
 export interface OpenedLog {
   state: LedgerState;
-  verifier: LogVerifier;
   /** Where the next line begins. */
   offset: number;
-  problem?: LineProblem;
 }
 
 const NEWLINE = 0x0a;
@@ -32,37 +30,44 @@ export function* wholeLines(bytes: Uint8Array): Generator<{ start: number; line:
 }
 
 /**
- * Reads a log to its last whole line. Doesn't need the lock: what other processes append meanwhile is read
- * later, and a line that isn't whole yet is left for whoever holds the lock.
+ * Reads a log to its last whole line, or to the first that can't stand. Doesn't need the lock: what other processes
+ * append meanwhile, and what is wrong with a line, is looked at by whoever holds it.
  */
 export async function openLog(log: LogFile, signer: Signer): Promise<OpenedLog> {
-  const opened = fromSnapshot(log, signer) ?? fromStart(signer);
+  const opened = fromSnapshot(log, signer);
+  if (opened !== undefined) {
+    await readOn(log, opened, signer);
+    // Its snapshot had already forgotten windows that are open again.
+    if (!opened.state.needsReplay) return opened;
+  }
+  const replayed = { state: new LedgerState({ log: randomId(), seq: -1, hash: '', time: 0 }), offset: 0 };
+  replayed.state.forgets = false;
+  await readOn(log, replayed, signer);
+  replayed.state.forgets = true;
+  return replayed;
+}
+
+/** Verifies everything behind `state`'s head. */
+export function verifierAt(state: LedgerState, signer: Signer): LogVerifier {
+  const { head, keys } = state;
+  const trust = { keys: [signer.publicKey] };
+  return new LogVerifier(trust, head.seq < 0 ? undefined : { head, line: head.seq + 1, admitted: keys });
+}
+
+async function readOn(log: LogFile, opened: OpenedLog, signer: Signer): Promise<void> {
+  const verifier = verifierAt(opened.state, signer);
   const size = log.size();
-  while (opened.offset < size && opened.problem === undefined) {
+  while (opened.offset < size) {
     const from = opened.offset;
-    readOn(opened, log.read(from, Math.min(CHUNK_BYTES, size - from)));
-    if (opened.offset === from) break;
+    for (const { line } of wholeLines(log.read(from, Math.min(CHUNK_BYTES, size - from)))) {
+      const next = verifier.next(line);
+      if ('verdict' in next) return;
+      opened.state.apply(next);
+      opened.offset += line.length + 1;
+    }
+    if (opened.offset === from) return;
     // A log without snapshots may be long; other work goes on between its pieces.
     await new Promise((resolve) => setImmediate(resolve));
-  }
-  return opened;
-}
-
-function fromStart(signer: Signer): OpenedLog {
-  const state = new LedgerState({ log: randomId(), seq: -1, hash: '', time: 0 });
-  return { state, verifier: new LogVerifier({ keys: [signer.publicKey] }), offset: 0 };
-}
-
-/** Verifies and takes in the whole lines of `bytes`, which begin at `opened.offset`. */
-export function readOn(opened: OpenedLog, bytes: Uint8Array): void {
-  for (const { line } of wholeLines(bytes)) {
-    const next = opened.verifier.next(line);
-    if ('verdict' in next) {
-      opened.problem = next;
-      return;
-    }
-    opened.state.apply(next);
-    opened.offset += line.length + 1;
   }
 }
 
@@ -81,24 +86,29 @@ function fromSnapshot(log: LogFile, signer: Signer): OpenedLog | undefined {
     const snapshot = readSnapshot(log.path, covers, body);
     if (snapshot === undefined || snapshot.state.head.hash !== hash || snapshot.offset > size) continue;
     const { state, offset } = snapshot;
-    if (!isSignedByKnown(line, state, signer)) continue;
-    const broken = brokenLink(lines, offset - from, state.head);
+    if (signatureVerdict(line, state, signer) !== 'valid') continue;
+    const broken = brokenLink(lines, offset - from, state.head, from === 0);
     if (broken !== undefined) throw damaged(log.path, { verdict: 'invalid', ...broken });
-    const start = { head: state.head, line: state.head.seq + 1, admitted: state.keys };
-    return { state, verifier: new LogVerifier({ keys: [signer.publicKey] }, start), offset };
+    return { state, offset };
   }
   return undefined;
 }
 
-/** Checks a snapshot receipt's own signature; its place in the chain is checked when the lines before it are read. */
-function isSignedByKnown(line: Uint8Array, state: LedgerState, signer: Signer): boolean {
+/** The verdict on a receipt's own signature; its place in the chain is checked when the lines before it are read. */
+function signatureVerdict(
+  line: Uint8Array,
+  state: LedgerState,
+  signer: Signer,
+): LineProblem['verdict'] | 'valid' {
   const parsed = parseLine(line);
-  if ('problem' in parsed) return false;
+  if ('problem' in parsed) return 'invalid';
   const { seq, log, issued_at: issuedAt, previousReceiptHash } = parsed.payload;
   const before = { log, seq: seq - 1, hash: previousReceiptHash ?? '', time: Date.parse(issuedAt) };
   const start = { head: before, line: seq, admitted: state.keys };
-  const verifier = new LogVerifier({ keys: [signer.publicKey] }, start);
-  return log === state.head.log && !('verdict' in verifier.next(line));
+  const next = new LogVerifier({ keys: [signer.publicKey] }, start).next(line);
+  // Of an empty state any log may be the one.
+  if (state.head.seq >= 0 && log !== state.head.log) return 'invalid';
+  return 'verdict' in next ? next.verdict : 'valid';
 }
 
 /**
@@ -109,23 +119,28 @@ function brokenLink(
   lines: readonly { start: number; line: Uint8Array }[],
   coveredTo: number,
   covered: Head,
+  isWholeLog: boolean,
 ): { line: number; cause: string } | undefined {
   const before = lines.filter(({ start }) => start < coveredTo);
+  let seq = isWholeLog ? -1 : undefined;
   let hash: string | undefined;
   for (const [index, { line }] of before.entries()) {
-    const number = covered.seq + 1 - (before.length - 1 - index);
     const parsed = parseLine(line);
+    // Where the tail begins only its lines say how many there were before.
+    const number = seq === undefined ? covered.seq + 2 - before.length + index : seq + 2;
     if ('problem' in parsed) return { line: number, cause: parsed.problem };
     const { payload } = parsed;
-    if (payload.seq !== number - 1)
-      return { line: number, cause: `seq is ${payload.seq}, expected ${number - 1}` };
+    if (seq !== undefined && payload.seq !== seq + 1) {
+      return { line: number, cause: `seq is ${payload.seq}, expected ${seq + 1}` };
+    }
     if (hash !== undefined && payload.previousReceiptHash !== hash) {
       return { line: number - 1, cause: 'the next line does not point to it' };
     }
+    ({ seq } = payload);
     hash = sha256Text(line);
   }
-  if (hash === undefined || hash === covered.hash) return undefined;
-  return { line: covered.seq + 1, cause: 'it is not the line that the snapshot covers' };
+  if (hash === undefined || (hash === covered.hash && seq === covered.seq)) return undefined;
+  return { line: (seq ?? covered.seq) + 1, cause: 'it is not the line that the snapshot covers' };
 }
 
 /** The error for a log that somebody changed. The file is left as it is. */
@@ -144,14 +159,24 @@ export function damaged(path: string, { verdict, line, cause }: LineProblem): Ag
  * disk had it.
  */
 export function isCrashDamage(bad: Uint8Array, state: LedgerState, signer: Signer): boolean {
-  const lines = [...wholeLines(bad)];
-  const first = lines[0]?.line;
+  const first = wholeLines(bad).next().value?.line;
   if (first !== undefined && isWholeReceipt(first)) return false;
   const seq = state.head.seq + 1;
-  return lines.slice(1).every(({ line }) => {
+  return [...laterReceipts(bad)].every((line) => {
     const durable = signedDurableSeq(line, state, signer);
     return durable === undefined || durable < seq;
   });
+}
+
+const RECEIPT_START = new TextEncoder().encode('{"payload":{');
+
+/** What may be a receipt behind the first line, also where the newline before it is what was damaged. */
+function* laterReceipts(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let at = bytes.indexOf(0x7b, 1); at >= 0; at = bytes.indexOf(0x7b, at + 1)) {
+    if (RECEIPT_START.some((byte, index) => bytes[at + index] !== byte)) continue;
+    const end = bytes.indexOf(NEWLINE, at);
+    yield bytes.subarray(at, end < 0 ? bytes.length : end);
+  }
 }
 
 function isWholeReceipt(line: Uint8Array): boolean {
@@ -163,9 +188,10 @@ function isWholeReceipt(line: Uint8Array): boolean {
   }
 }
 
+/** What a receipt says that the disk had. A key that isn't known may have been admitted by the very line in doubt. */
 function signedDurableSeq(line: Uint8Array, state: LedgerState, signer: Signer): number | undefined {
   const parsed = parseLine(line);
-  if ('problem' in parsed || !isSignedByKnown(line, state, signer)) return undefined;
+  if ('problem' in parsed || signatureVerdict(line, state, signer) === 'invalid') return undefined;
   const { payload } = parsed;
   return payload.type === 'snapshot' ? payload.covers : payload.durable_seq;
 }

@@ -1,10 +1,11 @@
 /** Logs as a crash or a stranger's hand leaves them, and what opening them comes to. */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentGuardError } from '../../../src/errors.ts';
 import { fileLedger } from '../../../src/node/file-ledger/index.ts';
 import { LOG_FILE } from '../../../src/node/home.ts';
+import { signerFromSeed, type SigningKeys } from '../../../src/receipts/keys.ts';
 import type { Receipt } from '../../../src/receipts/payloads.ts';
 import { callOf, guardOn, policyOf, range, settleAt, totalCap } from '../../../src/testing/conformance-kit.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
@@ -24,21 +25,27 @@ export interface Image {
 export const POLICY = policyOf([totalCap(1_000_000), totalCap(1_000_000, { per: ['userId'] })]);
 
 /**
- * Makes a log of `calls` settled calls one after another, and then one batch of `last` decisions. With `snapshot`
- * the log has been closed once before, so that it is opened from a snapshot.
+ * Makes a log of `calls` settled calls one after another, and then one batch of `last` decisions. With `closeAfter`
+ * the log was closed once after so many calls, so that it is opened from a snapshot.
  */
-export async function makeImage(calls: number, last: number, closeAfter?: number): Promise<Image> {
+export async function makeImage(
+  calls: number,
+  last: number,
+  closeAfter?: number,
+  signingKeys?: SigningKeys,
+): Promise<Image> {
   const dir = temporaryFolder();
+  const more = signingKeys === undefined ? {} : { signingKeys };
   let ledger = fileLedger({ dir });
   for (const number of range(calls)) {
     if (number === closeAfter) {
       await ledger.close();
       ledger = fileLedger({ dir });
     }
-    const guard = guardOn(ledger, POLICY);
+    const guard = guardOn(ledger, POLICY, more);
     await settleAt(await guard.begin(callOf(100 + number, { userId: `u${number % 3}` })), 10 + number);
   }
-  const guard = guardOn(ledger, POLICY);
+  const guard = guardOn(ledger, POLICY, more);
   await ledger.flush();
   const durable = (await checkLog(dir)).receipts.length;
   await Promise.all(range(last).map((number) => guard.begin(callOf(50 + number, { userId: 'last' }))));
@@ -47,6 +54,12 @@ export async function makeImage(calls: number, last: number, closeAfter?: number
   await ledger.close();
   const bytes = readFileSync(join(image, LOG_FILE));
   return { dir: image, bytes, starts: startsOf(bytes), durable };
+}
+
+/** Signing keys of a guard, as an application makes them. */
+export function generateKeys(): SigningKeys {
+  const privateKey = new Uint8Array(randomBytes(32));
+  return { privateKey, publicKey: signerFromSeed(privateKey).publicKey };
 }
 
 export function startsOf(bytes: Uint8Array): number[] {
@@ -76,7 +89,9 @@ export async function openWith(image: Image, bytes: Uint8Array): Promise<Opening
   rmSync(scratch, { recursive: true, force: true });
   cpSync(image.dir, scratch, { recursive: true });
   writeFileSync(join(scratch, LOG_FILE), bytes);
-  const noSync = (_: number, done: (error: Error | null) => void): void => setImmediate(done, null);
+  const noSync = (_: number, done: (error: Error | null) => void): void => {
+    setImmediate(done, null);
+  };
   const io = { write: plainWrite, sync: noSync };
   const ledger = fileLedger({ dir: scratch, durability: 'os', io });
   let error: unknown;

@@ -4,7 +4,7 @@ import { isBlocked, blockedError } from '../../../src/errors.ts';
 import { fileLedger } from '../../../src/node/file-ledger/index.ts';
 import type { SpendPolicy } from '../../../src/policy.ts';
 import { setCostOverride } from '../../../src/pricing/overrides.ts';
-import type { Receipt } from '../../../src/receipts/payloads.ts';
+import type { SpendEvent } from '../../../src/events.ts';
 import { startSimulator, type Simulator } from '../../../src/node/simulator/index.ts';
 
 export const MODEL = 'test/model';
@@ -38,12 +38,16 @@ export function loadPolicy(capTokens: number): SpendPolicy {
   };
 }
 
-export function loadGuard({ dir, capTokens, waitForHoldsMs = 0, leaseMs }: Load): SpendGuard {
+export function loadGuard(
+  { dir, capTokens, waitForHoldsMs = 0, leaseMs }: Load,
+  onEvent: (event: SpendEvent) => void = () => undefined,
+): SpendGuard {
   setCostOverride(MODEL, { inputCentsPerKtok: 0, outputCentsPerKtok: '0.2' });
   return createSpendGuard({
     policy: loadPolicy(capTokens),
     ledger: fileLedger({ dir }),
     waitForHoldsMs,
+    onEvent,
     ...(leaseMs !== undefined && { leaseMs }),
   });
 }
@@ -62,7 +66,6 @@ export async function callOnce(
   guard: SpendGuard,
   { url, limit }: Load,
   tally: Tally,
-  acknowledged: (receipt: Receipt) => void = () => undefined,
 ): Promise<boolean> {
   let call;
   try {
@@ -73,7 +76,6 @@ export async function callOnce(
     tally.blocked[reason] = (tally.blocked[reason] ?? 0) + 1;
     return false;
   }
-  if (call.receipt !== undefined) acknowledged(call.receipt);
   const response = await fetch(`${url}/chat/completions`, {
     method: 'POST',
     headers: { authorization: 'Bearer test', 'content-type': 'application/json' },
@@ -86,12 +88,11 @@ export async function callOnce(
   const body = (await response.json()) as {
     usage: { prompt_tokens: number; completion_tokens: number; cost: number };
   };
-  const settled = await call.settle({
+  await call.settle({
     outcome: 'ok',
     usage: { inputTokens: body.usage.prompt_tokens, outputTokens: body.usage.completion_tokens },
     cost: body.usage.cost,
   });
-  if (settled.receipt !== undefined) acknowledged(settled.receipt);
   tally.passed += 1;
   return true;
 }

@@ -9,13 +9,15 @@ export type Task =
   | ({ kind: 'until-killed'; agents: number } & Load);
 
 async function run(task: Task): Promise<void> {
-  const guard = loadGuard(task);
+  const guard = loadGuard(task, (event) => {
+    if (task.kind !== 'until-killed' || !('receipt' in event) || event.receipt === undefined) return;
+    const { hash, payload } = event.receipt;
+    writeSync(1, `${payload.seq} ${hash}\n`);
+  });
   if (task.kind === 'until-killed') {
     const agent = async (): Promise<void> => {
       for (;;) {
-        await callOnce(guard, task, newTally(), ({ payload: { seq }, hash }) => {
-          writeSync(1, `${seq} ${hash}\n`);
-        });
+        await callOnce(guard, task, newTally());
       }
     };
     await Promise.all(Array.from({ length: task.agents }, agent));
