@@ -37,24 +37,29 @@ function inOptions(all: unknown, reads: Reads): boolean {
 
 /** Options have two names, by the version of `ai`. */
 function inOptionsOf(holder: unknown, reads: Reads): boolean {
-  const { providerOptions, providerMetadata } = fieldsOf(holder);
-  return inOptions(providerOptions, reads) || inOptions(providerMetadata, reads);
+  if (!isFields(holder)) return false;
+  return inOptions(holder['providerOptions'], reads) || inOptions(holder['providerMetadata'], reads);
+}
+
+function inOptionsOfAny(holders: unknown, reads: Reads): boolean {
+  return Array.isArray(holders) && holders.some((holder) => inOptionsOf(holder, reads));
 }
 
 function inPart(part: unknown, reads: Reads): boolean {
   if (inOptionsOf(part, reads)) return true;
+  // what a tool gave back has options of its own, and may be a list of parts
   const { output, content } = fieldsOf(part);
-  if (inOptionsOf(output, reads)) return true;
-  // what a tool gave back may be a list of parts
-  const inner = [...listOf(fieldsOf(output)['value']), ...listOf(content)];
-  return inner.some((each) => inOptionsOf(each, reads));
+  if (inOptionsOfAny(content, reads)) return true;
+  return isFields(output) && (inOptionsOf(output, reads) || inOptionsOfAny(output['value'], reads));
+}
+
+function inMessage(message: unknown, reads: Reads): boolean {
+  if (inOptionsOf(message, reads)) return true;
+  return listOf(fieldsOf(message)['content']).some((part) => inPart(part, reads));
 }
 
 /** True when the call, a message, a part of one or a tool asks for it. Looks at options only, never into texts. */
 export function hourCacheIn(params: Fields, reads?: readonly string[]): boolean {
-  if (inOptionsOf(params, reads) || toolsOf(params).some((tool) => inOptionsOf(tool, reads))) return true;
-  return listOf(params['prompt']).some(
-    (message) =>
-      inOptionsOf(message, reads) || listOf(fieldsOf(message)['content']).some((part) => inPart(part, reads)),
-  );
+  if (inOptionsOf(params, reads) || inOptionsOfAny(toolsOf(params), reads)) return true;
+  return listOf(params['prompt']).some((message) => inMessage(message, reads));
 }

@@ -44,6 +44,7 @@ export function withLimit(sending: Sending, limit: number): Sending | undefined 
     changed = { model, params: { ...params, [key]: limit } };
     const named = bodyOf(changed);
     const completion = positive(named['max_completion_tokens']) !== undefined;
+    if (!completion && limitIn(named) === limit) return changed;
     if (completion && bodyOf(sending)['max_tokens'] == null) changed = { model, params };
     if (completion) changed = withOptions(changed, { max_completion_tokens: limit });
     // `extraBody` comes after the call's own limit, the provider's options after both

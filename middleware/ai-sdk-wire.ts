@@ -223,10 +223,10 @@ export function limitIn(body: Fields): number | undefined {
 const REASONS_WITHIN = /^(openai|azure|google|groq|mistral|deepseek|xai|cohere|perplexity)(\.|$)/;
 
 /** The budget that the provider adds to the limit that it is given. `unknown` when it works it out itself. */
-export function addedBudget(sending: Sending): number | 'unknown' {
+export function addedBudget(sending: Sending, options = optionsRead(sending)): number | 'unknown' {
   const { model, params } = sending;
   const { reasoning } = params;
-  for (const [name, value] of Object.entries(optionsRead(sending))) {
+  for (const [name, value] of Object.entries(options)) {
     const { thinking, reasoningConfig } = fieldsOf(value);
     const { type, budgetTokens } = fieldsOf(thinking ?? reasoningConfig);
     if (type !== 'enabled' || REASONS_WITHIN.test(name)) continue;
@@ -258,7 +258,8 @@ function ownLimit({ params }: Sending, options: Fields, added: number | 'unknown
 /** The output limit that the request of a call will carry. */
 export function limitOf(sending: Sending): number | undefined {
   if (writesOptions(sending.model)) return limitIn(bodyOf(sending));
-  return ownLimit(sending, optionsRead(sending), addedBudget(sending));
+  const options = optionsRead(sending);
+  return ownLimit(sending, options, addedBudget(sending, options));
 }
 
 /** The model that the request of a call will name. */
@@ -272,7 +273,7 @@ export function modelOf(sending: Sending): string {
 
 function ownWire(sending: Sending): Wire {
   const options = optionsRead(sending);
-  const added = addedBudget(sending);
+  const added = addedBudget(sending, options);
   const limit = ownLimit(sending, options, added);
   const { thinkingBudget } = fieldsOf(fieldsOf(options['google'])['thinkingConfig']);
   const budget = added === 'unknown' || added === 0 ? positive(thinkingBudget) : added + 1;

@@ -145,7 +145,8 @@ export function spendGuard(
     const counts = call.reason === 'within_caps' || call.reason === 'over_soft_cap';
     const sending = counts ? pinned(carried) : carried;
     const isUnchanged = sending.model === model && sending.params === given;
-    const to: SentTo = { provider: sending.model.provider, model: modelOf(sending) };
+    const named = sending === asked ? request.model : modelOf(sending);
+    const to: SentTo = { provider: sending.model.provider, model: named };
     return { ...sending, call, isUnchanged, signal, to };
   }
 

@@ -119,7 +119,7 @@ const scopeFields = v.strictObject({
 });
 
 const amountCents = v.pipe(
-  v.union([v.number(), v.string()], 'expected US cents as a number or decimal string, e.g. 5000 for $50'),
+  v.union([v.number(), v.string()]),
   v.rawTransform<number | string, string>(({ dataset, addIssue, NEVER }) => {
     try {
       const amount = nanoUsdFromCents(dataset.value);
@@ -127,8 +127,7 @@ const amountCents = v.pipe(
     } catch {
       // reported below
     }
-    const message = 'expected US cents of at least 0 with at most 7 decimal places, e.g. 5000 for $50';
-    addIssue({ message: `${message}; got ${JSON.stringify(dataset.value) ?? String(dataset.value)}` });
+    addIssue({ message: `expected ${EXPECTED['amountCents']}, got ${shown(dataset.value)}` });
     return NEVER;
   }),
 );
@@ -148,8 +147,15 @@ const capFields = v.pipe(
   }),
   v.forward(
     v.check(
-      (cap) => (cap.action === 'downgrade') === (cap.downgradeTo !== undefined),
-      'expected the cheaper model with action "downgrade", and nothing with action "block"',
+      ({ action, downgradeTo }) => action !== 'downgrade' || downgradeTo !== undefined,
+      'missing; action "downgrade" needs the cheaper model, e.g. "openai/gpt-5-mini"',
+    ),
+    ['downgradeTo'],
+  ),
+  v.forward(
+    v.check(
+      ({ action, downgradeTo }) => action === 'downgrade' || downgradeTo === undefined,
+      'remove it, or set action to "downgrade"',
     ),
     ['downgradeTo'],
   ),
@@ -173,10 +179,10 @@ const policyFields = v.strictObject({
   version: v.pipe(v.number(), v.safeInteger('expected a whole number'), v.minValue(0)),
   effectiveFrom: v.pipe(
     v.string(),
-    v.check((text) => isIsoInstant(text), 'expected an ISO 8601 instant such as "2026-05-28T00:00:00Z"'),
+    v.check((text) => isIsoInstant(text), ({ input }) => instantProblem(input)),
   ),
   timeZone: v.optional(
-    v.pipe(v.string(), v.check(isTimeZone, 'expected an IANA time zone such as "Europe/Berlin"')),
+    v.pipe(v.string(), v.check(isTimeZone)),
     'UTC',
   ),
   weekStart: v.optional(v.picklist(WEEKDAYS), 'monday'),
@@ -189,6 +195,13 @@ const ISO_INSTANT = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2
 
 function isIsoInstant(text: string): boolean {
   return ISO_INSTANT.test(text) && Number.isFinite(Date.parse(text));
+}
+
+const ZONELESS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?$/;
+
+function instantProblem(text: string): string {
+  if (ZONELESS.test(text)) return `add a time zone, e.g. Z or +02:00; got ${shown(text)}`;
+  return `expected ${EXPECTED['effectiveFrom']}, got ${shown(text)}`;
 }
 
 /**
@@ -244,10 +257,122 @@ function pathText(issue: v.BaseIssue<unknown>): string {
   return text === '' ? '(policy)' : text;
 }
 
+/** What belongs into a field, in words. */
+const EXPECTED: Readonly<Record<string, string>> = {
+  id: 'text of 1 to 128 characters',
+  name: 'text of 1 to 256 characters',
+  scope: 'an object such as { tenantId: "acme" } ({} for every call)',
+  caps: 'a list of caps ([] for none)',
+  mode: '"enforce" or "shadow"',
+  version: 'a whole number of at least 0',
+  effectiveFrom: 'an ISO 8601 instant such as "2026-05-28T00:00:00Z"',
+  timeZone: 'an IANA time zone such as "Europe/Berlin"',
+  weekStart: oneOf(WEEKDAYS),
+  maxOutputTokens: 'a whole number of at least 1, or "model"',
+  unknownPrice: '"block" or "allow"',
+  clampOutput: 'an object such as { minTokens: 256 }',
+  minTokens: 'a whole number of at least 1',
+  amountCents: 'US cents of at least 0 with at most 7 decimal places, e.g. 5000 for $50',
+  window: oneOf(WINDOW_KINDS),
+  action: '"block" or "downgrade"',
+  downgradeTo: 'a model id, or a list of up to 16 of them',
+  per: 'a list of scope fields, e.g. ["userId"]',
+  reason: 'text of 1 to 256 characters',
+  ...Object.fromEntries(SCOPE_FIELDS.map((field) => [field, 'text of 1 to 128 characters'])),
+};
+
+/** What belongs into a list. */
+const EXPECTED_IN: Readonly<Record<string, string>> = {
+  caps: 'a cap such as { amountCents: 5000, window: "per_day", action: "block" }',
+  downgradeTo: 'text of 1 to 256 characters',
+  per: oneOf(SCOPE_FIELDS),
+};
+
+const EMPTY: Readonly<Record<string, string>> = {
+  downgradeTo: 'expected at least one model id',
+  per: 'expected at least one scope field',
+};
+
+function oneOf(words: readonly string[]): string {
+  return `one of ${words.map((word) => `"${word}"`).join(', ')}`;
+}
+
 function problemText(issue: v.BaseIssue<unknown>): string {
-  if (issue.type === 'strict_object' && issue.expected === 'never')
-    return 'unknown field; check its spelling';
-  if (issue.received === 'undefined' && issue.expected !== null) return `missing; expected ${issue.expected}`;
-  if (issue.message.startsWith('expected')) return issue.message;
-  return issue.expected === null ? issue.message : `expected ${issue.expected}, got ${issue.received}`;
+  const { input, type, message } = issue;
+  const keys = (issue.path ?? []).map(({ key }) => key);
+  const last = keys.at(-1);
+  if (last === undefined) return policyProblem(input);
+  if (type === 'strict_object' && issue.expected === 'never') return unknownField(String(last), keys);
+  const isInList = typeof last === 'number';
+  const field = String(isInList ? keys.at(-2) : last);
+  const expected = (isInList ? EXPECTED_IN[field] : EXPECTED[field]) ?? 'another value';
+  if (input === undefined && type !== 'check') return `missing; expected ${expected}`;
+  const isOwn = type === 'raw_transform' || (type === 'check' && field !== 'timeZone');
+  if (isOwn) return message;
+  if (Array.isArray(input) && type === 'min_length') return EMPTY[field] ?? message;
+  if (Array.isArray(input) && type === 'max_length')
+    return `expected at most ${String(issue.requirement)}, got ${input.length}`;
+  if (field === 'effectiveFrom' && input instanceof Date)
+    return 'expected text, got a Date; use date.toISOString()';
+  return `expected ${expected}, got ${shown(input)}`;
+}
+
+function policyProblem(input: unknown): string {
+  if (typeof input === 'string') return 'expected an object, got text; JSON.parse it first';
+  if (Array.isArray(input)) return 'expected an object, got a list; pass one policy';
+  return `expected an object, got ${shown(input)}`;
+}
+
+/** A value for people: short, and never `null` for what JSON has no word for. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  if (typeof value === 'bigint') return `${value}n`;
+  if (value instanceof Date) return 'a Date';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
+  if (typeof value === 'object' && value !== null) return 'an object';
+  return typeof value === 'function' ? 'a function' : String(value);
+}
+
+function unknownField(name: string, keys: readonly unknown[]): string {
+  const [parent] = keys.slice(0, -1).filter((key) => typeof key !== 'number');
+  const known = Object.keys(
+    parent === 'caps'
+      ? capFields.pipe[0].entries
+      : parent === 'scope'
+        ? scopeFields.entries
+        : parent === 'clampOutput'
+          ? { minTokens: true }
+          : policyFields.entries,
+  );
+  if (parent === 'caps' && /usd|dollar|amount|limit|budget|euro|price/i.test(name))
+    return 'unknown field; did you mean amountCents? Amounts are US cents: 5000 is $50';
+  const near = nearest(name, known);
+  return `unknown field; ${near === undefined ? `expected one of ${known.join(', ')}` : `did you mean ${near}?`}`;
+}
+
+/** The field that `name` may be a slip of: the same letters, a part of it, or few edits away. */
+function nearest(name: string, known: readonly string[]): string | undefined {
+  const wanted = name.toLowerCase();
+  const distances = known.map((field) => {
+    const candidate = field.toLowerCase();
+    const isPart = wanted.length > 2 && (candidate.startsWith(wanted) || wanted.startsWith(candidate));
+    return { field, edits: isPart ? 1 : editsBetween(wanted, candidate) };
+  });
+  const best = distances.toSorted((a, b) => a.edits - b.edits)[0];
+  return best !== undefined && best.edits <= Math.max(1, Math.floor(wanted.length / 3)) ? best.field : undefined;
+}
+
+function editsBetween(a: string, b: string): number {
+  // Longer names are no slip of any field.
+  if (a.length > 40) return a.length;
+  let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (previous[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      current.push(Math.min(replaced, (previous[j] as number) + 1, (current[j - 1] as number) + 1));
+    }
+    previous = current;
+  }
+  return previous[b.length] as number;
 }

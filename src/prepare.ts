@@ -112,8 +112,14 @@ function nameText(text: string): string {
 function requestProblem(request: SpendRequest): string | undefined {
   if (typeof request !== 'object' || request === null)
     return 'begin: expected a request such as { model, prompt }';
-  const { model, fallbacks, prompt } = request as { [K in keyof SpendRequest]: unknown };
+  const { model, fallbacks, prompt, provider, unbounded, limitCanBeSet, canRoute } = request as {
+    [K in keyof SpendRequest]: unknown;
+  };
   if (typeof model !== 'string' || model === '') return 'model: expected the name of a model';
+  if (provider !== undefined && typeof provider !== 'string') return 'provider: expected the name of a provider';
+  if (unbounded !== undefined && typeof unbounded !== 'string') return 'unbounded: expected a reason in words';
+  if (limitCanBeSet !== undefined && typeof limitCanBeSet !== 'boolean') return 'limitCanBeSet: expected a boolean';
+  if (canRoute !== undefined && typeof canRoute !== 'function') return 'canRoute: expected a function';
   if (fallbacks !== undefined) {
     const isList = Array.isArray(fallbacks) && fallbacks.every((name) => typeof name === 'string');
     if (!isList) return 'fallbacks: expected a list of model names';
@@ -134,7 +140,8 @@ const MAX_CHOICES = 1e4;
 const MAX_FALLBACKS = 8;
 
 function wholeNumber(field: string, value: number | undefined, least: number, most: number): void {
-  if (value === undefined || (Number.isSafeInteger(value) && value >= least && value <= most)) return;
+  const isSound = Number.isSafeInteger(value) && !Object.is(value, -0);
+  if (value === undefined || (isSound && value >= least && value <= most)) return;
   throw new AgentGuardError(
     'invalid_config',
     `${field}: expected a whole number from ${least} to ${most}, got ${value}`,

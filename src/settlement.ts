@@ -52,7 +52,7 @@ export function soundOutcome(given: CallOutcome): CallOutcome {
   if (typeof usage === 'object' && usage !== null) sound.usage = usage;
   if (cost !== undefined) sound.cost = cost;
   if (Number.isSafeInteger(seenOutputTokens))
-    sound.seenOutputTokens = Math.max(0, seenOutputTokens as number);
+    sound.seenOutputTokens = Math.min(Math.max(0, seenOutputTokens as number), 1e9);
   for (const field of ['servedModel', 'servedProvider', 'providerRef'] as const) {
     const text = textOr(fields[field]);
     if (text !== undefined) sound[field] = text;

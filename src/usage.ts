@@ -19,7 +19,8 @@ const MAX_TOKENS = 1e9;
 function count(value: unknown): number | undefined {
   const isSound =
     typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value <= MAX_TOKENS;
-  return isSound ? value : undefined;
+  // Minus zero is zero to everyone but JSON.
+  return isSound ? value || 0 : undefined;
 }
 
 /** A provider's words stay out of the log; only numbers and the kind of anything else are told. */

@@ -5,7 +5,7 @@ import { formatUsd, usdText, type NanoUsd } from '../../money.ts';
 import { ASKED_MODEL, CHEAPER_MODEL } from './demo-agent.ts';
 import type { DemoFacts, DemoStep } from './demo.ts';
 import { commandText, countText, labelled, screenWidth, styled, wrapped } from './output.ts';
-import { verdictLines } from './verify-report.ts';
+import { findingOf, verdictLines } from './verify-report.ts';
 
 /** The whole page. */
 export function demoReport(facts: DemoFacts): string {
@@ -19,7 +19,7 @@ export function demoReport(facts: DemoFacts): string {
     '',
     ...billLines(facts),
     '',
-    ...verdictLines(facts.log, facts.audit),
+    ...verdictLines(facts.log, facts.audit, findingOf({ ...facts, file: facts.log }, {})),
     '',
     'Verify it yourself, and see the latest call in words:',
     `  ${commandText('verify', dirname(facts.log), '--trace', 'latest')}`,

@@ -252,7 +252,8 @@ function endingRows({ payload }: Receipt, { request }: DecisionPayload): Row[] {
   const { cost, usage, served, provider_ref: reference, unknown_usage: unknown } = payload;
   const amount = formatUsd(BigInt(cost.amount));
   const isCharge = request.fixed_cost !== undefined;
-  if (isCharge && payload.type === 'settlement' && payload.outcome === 'ok') return [['cost', `${amount}, fixed`]];
+  if (isCharge && payload.type === 'settlement' && payload.outcome === 'ok')
+    return [['cost', `${amount}, fixed`]];
   const rows: Row[] = [];
   if (payload.type === 'adjustment') {
     const change = formatUsd(BigInt(payload.change));

@@ -24,7 +24,8 @@ export interface Finding {
 
 const EXIT_CODES = { valid: 0, invalid: 1, undecidable: 2 } as const;
 
-const NOT_PROVED = 'not proved: lines cut from the end leave no trace. Keep a head elsewhere, and pass it with --head';
+const NOT_PROVED =
+  'not proved: lines cut from the end leave no trace. Keep a head elsewhere, and pass it with --head';
 const CUT_OR_REWRITTEN = 'the head you hold is not in this log: it was cut or rewritten';
 
 export function findingOf({ audit, key }: Verified, options: VerifyOptions): Finding {
@@ -56,7 +57,8 @@ function judge({ verdict, held }: LogAudit, key: KeyChoice, options: VerifyOptio
     return { ...at, cause: 'is cut off: a writer is at work, or died; the next open repairs it' };
   }
   const signer = /^signed by the unknown key (\S+)$/.exec(cause)?.[1];
-  if (signer !== undefined && line === 1) return { ...at, cause: `signed by ${signer}, ${strangerText(key)}` };
+  if (signer !== undefined && line === 1)
+    return { ...at, cause: `signed by ${signer}, ${strangerText(key)}` };
   if (cause.startsWith('this is log ') && options.logId !== undefined) {
     return { ...at, cause: `this is another log: ${cause.slice('this is log '.length)}` };
   }
@@ -94,7 +96,9 @@ function missingCall(
 ): string | undefined {
   if (wanted === undefined || trace?.call !== undefined) return undefined;
   const where = integrity === 'valid' ? 'in this log' : 'among the receipts that verified';
-  return wanted === 'latest' ? `There is no call ${where}.` : `There is no call ${printable(wanted)} ${where}.`;
+  return wanted === 'latest'
+    ? `There is no call ${where}.`
+    : `There is no call ${printable(wanted)} ${where}.`;
 }
 
 /** The whole report. */
@@ -181,14 +185,14 @@ function keyLines(file: string, { source, thumbprints }: KeyChoice, log: string 
 }
 
 /** The same as one JSON document. */
-export function jsonReport(verified: Verified, options: VerifyOptions): { exitCode: number } {
+export function jsonReport(verified: Verified, options: VerifyOptions): { exitCode: number; error?: string } {
   const { file, audit, key } = verified;
   const { verdict, totals, head, trace } = audit;
   const { settled, ...calls } = totals;
   const finding = findingOf(verified, options);
   const { integrity, line, cause, completeness, missing, exitCode } = finding;
   const [thumbprint] = key.thumbprints;
-  const report = {
+  return {
     file,
     exitCode,
     ...(missing !== undefined && { error: missing }),
@@ -216,5 +220,4 @@ export function jsonReport(verified: Verified, options: VerifyOptions): { exitCo
       },
     }),
   };
-  return report;
 }

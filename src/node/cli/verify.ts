@@ -33,12 +33,12 @@ export async function verifyCommand(path: string | undefined, options: VerifyOpt
     process.stdout.write(`${textReport(verified, options).join('\n')}\n`);
     return findingOf(verified, options).exitCode;
   }
-  let report: { exitCode: number };
+  let report: { exitCode: number; error?: string };
   try {
     report = jsonReport(await verifyFile(findLog(path, 'verify'), options), options);
   } catch (error) {
     const { message, exitCode } = failure(error);
-    report = { exitCode, ...{ error: message } };
+    report = { exitCode, error: message };
   }
   process.stdout.write(`${JSON.stringify(report, undefined, 2)}\n`);
   return report.exitCode;
