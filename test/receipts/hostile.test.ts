@@ -20,12 +20,22 @@ setCostOverride('hostile/model', { inputCentsPerKtok: 1, outputCentsPerKtok: 2 }
 
 const nasty = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 300 }),
-  fc.constantFrom('', '\ud800', '\u0000', '‮evil', '__proto__', 'constructor', 'x'.repeat(5000), '漢'.repeat(128), '"}\n{'),
+  fc.constantFrom(
+    '',
+    '\ud800',
+    '\u0000',
+    '‮evil',
+    '__proto__',
+    'constructor',
+    'x'.repeat(5000),
+    '漢'.repeat(128),
+    '"}\n{',
+  ),
   fc.integer(),
   fc.double(),
   fc.constantFrom(null, undefined, true, Number.NaN, Infinity, -0, 1e300, 2 ** 53, {}, [], ['x'], 10n),
 );
-const mostly = <T,>(good: T, bad: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
+const mostly = <T>(good: T, bad: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
   fc.oneof({ weight: 6, arbitrary: fc.constant(good) }, { weight: 1, arbitrary: bad });
 const badScopes = fc.oneof(
   fc.record({ userId: nasty, taskId: nasty, tenantId: nasty }, { requiredKeys: [] }),
