@@ -1,10 +1,10 @@
 /**
  * A tool-calling agent of the AI SDK on OpenRouter, under a soft cap and a hard cap.
  *
- *   npm run build && node examples/01-ai-sdk-agent.ts
+ *   npm run example
  *
  * Runs offline on the simulator that comes with the package. With OPENROUTER_API_KEY and `--live` it calls the real
- * OpenRouter and spends real money, at most the hard cap of 3 cents.
+ * OpenRouter and spends real money, at most the hard cap of 2 cents.
  */
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,12 +27,15 @@ const policy: SpendPolicy = {
       downgradeTo: 'anthropic/claude-haiku-4-5',
       reason: 'over 1 cent a day, drop to haiku',
     },
-    { amountCents: 3, window: 'per_day', action: 'block', reason: 'hard daily ceiling' },
+    { amountCents: 2, window: 'per_day', action: 'block', reason: 'hard daily ceiling' },
   ],
   version: 1,
   effectiveFrom: '2026-01-01T00:00:00Z',
-  maxOutputTokens: 400,
+  maxOutputTokens: 165,
 };
+
+/** Calls in flight, as they were decided. */
+const shown = new Map<string, string>();
 
 // The log lies in a new folder here; without `ledger` it would be ~/.agentguard/acme/decisions.ndjson.
 const folder = mkdtempSync(join(tmpdir(), 'agentguard-example-'));
@@ -43,9 +46,10 @@ const guard = createSpendGuard({
   onEvent(event) {
     if (event.type === 'decision') {
       const routed = event.model === undefined ? '' : ` → ${event.model}`;
-      console.log(`${event.decision.padEnd(9)} ${event.requestedModel}${routed}`);
+      shown.set(event.callId, `${event.decision.padEnd(9)} ${event.requestedModel}${routed}`);
     } else if (event.type === 'settlement') {
-      console.log(`${'settled'.padEnd(9)} ${formatUsd(event.cost)}`);
+      console.log(`${shown.get(event.callId)}, ${formatUsd(event.cost)}`);
+      shown.delete(event.callId);
     }
   },
 });

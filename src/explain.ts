@@ -2,6 +2,7 @@
 import type { DecideInput, Decision } from './decide.ts';
 import { capText, type BlockReason, type CapInfo } from './errors.ts';
 import { formatUsd } from './money.ts';
+import { DEFAULT_MAX_OUTPUT_TOKENS } from './policy.ts';
 import type { Prepared } from './prepare.ts';
 
 /** The cap that decided, in the words of an error. */
@@ -20,20 +21,21 @@ export function capInfo(input: DecideInput, decision: Decision): CapInfo | undef
 
 /** The message of a refused call. May name models, scopes and balances: it is for the developer's log. */
 export function blockMessage(prepared: Prepared, input: DecideInput, decision: Decision): string {
-  return `${prepared.request.model} was blocked (${decision.reason}): ${sentence(prepared, input, decision)}`;
+  const { model, fixedCost } = prepared.request;
+  const what = fixedCost === undefined ? model : `the charge ${JSON.stringify(model)}`;
+  return `${what} was blocked (${decision.reason}): ${sentence(prepared, input, decision)}`;
 }
 
 function sentence(prepared: Prepared, input: DecideInput, decision: Decision): string {
   const { detail = '' } = decision;
   const cap = capInfo(input, decision);
   const named = cap === undefined ? 'a cap' : capText(cap);
-  const state = decision.cap === undefined ? undefined : input.caps[decision.cap];
-  const worst = formatUsd(decision.hold);
+  const what = prepared.request.fixedCost === undefined ? 'call' : 'charge';
   switch (decision.reason as BlockReason) {
     case 'scope_conflict':
-      return `the call names another ${detail} than the scope around it. Remove one of the two.`;
+      return `the ${what} names another ${detail} than the scope around it. Remove one of the two.`;
     case 'scope_required':
-      return `${cap === undefined ? 'the guard' : named} needs ${detail}, and the call names none. Pass it in the scope.`;
+      return `${cap === undefined ? 'the guard' : named} needs ${detail}, and the ${what} names none. Pass it in the scope.`;
     case 'no_policy':
       return `no policy matches the scope ${JSON.stringify(prepared.scope)}. Add one, or correct the scope.`;
     case 'policy_not_effective':
@@ -46,24 +48,106 @@ function sentence(prepared: Prepared, input: DecideInput, decision: Decision): s
     case 'unknown_price':
       return prepared.unpriced.get(detail) ?? `${detail} has no known price.`;
     case 'unbounded_cost':
-      return `its cost has no upper bound: ${detail}. Set an output limit on the call.`;
+      return `its cost has no upper bound: ${detail}.${boundRemedy(prepared)}`;
     case 'cap_per_call':
-      return `it could cost ${worst}, more than ${named}. Set a lower output limit or shorten the prompt.`;
     case 'cap_spent':
-      return `${formatUsd(state?.spent ?? 0n)} of ${named} is spent, and the call could cost ${worst}.`;
     case 'cap_held':
-      return (
-        `${named} has room, but calls in flight hold ${formatUsd(state?.held ?? 0n)} of it and this one could cost ` +
-        `${worst}. Try again when they have ended, or raise waitForHoldsMs.`
-      );
+      return capSentence(prepared, input, decision, named);
     case 'no_route':
-      return `${named} asks for a cheaper model, and none of its models can carry this call${uncarried(prepared)}.`;
+      return `${named} asks for a cheaper model, and none of its models can carry this call${uncarried(prepared, input, decision)}.`;
     case 'ledger_unavailable':
       return 'the ledger is not available.';
   }
 }
 
-function uncarried({ uncarried: { found } }: Prepared): string {
-  if (found.length === 0) return '';
-  return ` (the adapter can't send it to ${found.join(', ')}; pass resolveModel)`;
+/** Why a cap has no room for the call. */
+function capSentence(prepared: Prepared, input: DecideInput, decision: Decision, named: string): string {
+  const state = decision.cap === undefined ? undefined : input.caps[decision.cap];
+  const worst = formatUsd(decision.hold);
+  const isCharge = prepared.request.fixedCost !== undefined;
+  const amount = state?.ref.policy.amounts[state.ref.index];
+  if (amount !== undefined && decision.hold > amount) {
+    if (isCharge) return `it costs ${worst}, more than the whole of ${named}.`;
+    const { basis, remedy } = injected(prepared, input) ?? {
+      basis: '',
+      remedy: 'Set a lower output limit or shorten the prompt.',
+    };
+    return `the call alone could cost ${worst}, more than the whole of ${named}${basis}. ${remedy}`;
+  }
+  const cost = isCharge ? `it costs ${worst}` : `the call could cost ${worst}`;
+  if (decision.reason === 'cap_spent') {
+    const spent = formatUsd(state?.spent ?? 0n);
+    const limit = isCharge ? undefined : injected(prepared, input);
+    return limit === undefined
+      ? `${spent} of ${named} is spent, and ${cost}.`
+      : `${spent} of ${named} is spent, and ${cost}${limit.basis}.`;
+  }
+  return (
+    `${named} has room, but calls in flight hold ${formatUsd(state?.held ?? 0n)} of it and ${cost}. Try again when ` +
+    'they have ended, or raise waitForHoldsMs.'
+  );
+}
+
+/** Where the worst case rests on an output limit that the call does not set itself. */
+function injected(
+  { request, prices }: Prepared,
+  { policies }: DecideInput,
+): { basis: string; remedy: string } | undefined {
+  if (request.fixedCost !== undefined || request.maxOutputTokens !== undefined) return undefined;
+  if (!request.limitCanBeSet) {
+    return {
+      basis: " at the model's own maximum of output tokens, since no limit can be set on the call",
+      remedy: 'Set maxOutputTokens on the call.',
+    };
+  }
+  const remedy = 'Set maxOutputTokens on the call or in the policy.';
+  const limits = policies.flatMap(({ policy: { record } }) =>
+    record.mode === 'enforce' ? [record.maxOutputTokens] : [],
+  );
+  const numbers = limits.filter((limit) => limit !== 'model');
+  const least = Math.min(...numbers);
+  // Where a reasoning budget or a model's own maximum may have moved the limit, its number is not said.
+  const isPlain =
+    numbers.length === limits.length &&
+    request.reasoningTokens === undefined &&
+    [...prices.values()].every(({ row }) => (row.maxOutputTokens ?? least) >= least);
+  if (!isPlain)
+    return { basis: ' at the output limit that the guard sets, since the call sets none', remedy };
+  const whose = least === DEFAULT_MAX_OUTPUT_TOKENS ? "the policy's default" : "the policy's limit";
+  const tokens = `${least.toLocaleString('en-US')} output tokens`;
+  return { basis: ` at ${whose} of ${tokens}, since the call sets none`, remedy };
+}
+
+function boundRemedy({ request }: Prepared): string {
+  if (!('unbounded' in request.input)) return ' Set an output limit on the call.';
+  const { unbounded } = request.input;
+  if (unbounded === NO_INPUT) return ' Pass inputTokens or prompt.';
+  // Only strict estimates say this; every other reason is an adapter's, and says what to do itself.
+  return unbounded.includes(' has no bound: ') ? " Pass inputTokens, or use estimate: 'fast'." : '';
+}
+
+const NO_INPUT = 'neither inputTokens nor a prompt was given';
+
+/** Each model of the cap that decided, and what keeps the call from it. */
+function uncarried(prepared: Prepared, input: DecideInput, decision: Decision): string {
+  const ladder =
+    (decision.cap === undefined ? undefined : input.caps[decision.cap])?.ref.cap.downgradeTo ?? [];
+  const { found } = prepared.uncarried;
+  const reasons = ladder.map((model) => `${model}: ${obstacle(model, prepared)}`);
+  const remedy = found.some((model) => ladder.includes(model))
+    ? "; pass resolveModel for those it can't be sent to"
+    : '';
+  return reasons.length === 0 ? '' : ` (${reasons.join(', ')}${remedy})`;
+}
+
+function obstacle(model: string, { uncarried: { found }, prices, request }: Prepared): string {
+  if (found.includes(model)) return "the call can't be sent to it";
+  const price = prices.get(model);
+  if (price === undefined) return 'no known price';
+  const { contextLength } = price.row;
+  const { input } = request;
+  if (contextLength !== undefined && 'tokens' in input && input.tokens > contextLength) {
+    return `its context of ${contextLength.toLocaleString('en-US')} tokens is too short`;
+  }
+  return 'its cost has no upper bound';
 }

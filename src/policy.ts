@@ -127,7 +127,7 @@ const amountCents = v.pipe(
     } catch {
       // reported below
     }
-    addIssue({ message: `expected ${EXPECTED['amountCents']}, got ${shown(dataset.value)}` });
+    addIssue({ message: `expected ${EXPECTED['amountCents']}; got ${shown(dataset.value)}` });
     return NEVER;
   }),
 );
@@ -179,12 +179,12 @@ const policyFields = v.strictObject({
   version: v.pipe(v.number(), v.safeInteger('expected a whole number'), v.minValue(0)),
   effectiveFrom: v.pipe(
     v.string(),
-    v.check((text) => isIsoInstant(text), ({ input }) => instantProblem(input)),
+    v.check(
+      (text) => isIsoInstant(text),
+      ({ input }) => instantProblem(input),
+    ),
   ),
-  timeZone: v.optional(
-    v.pipe(v.string(), v.check(isTimeZone)),
-    'UTC',
-  ),
+  timeZone: v.optional(v.pipe(v.string(), v.check(isTimeZone)), 'UTC'),
   weekStart: v.optional(v.picklist(WEEKDAYS), 'monday'),
   maxOutputTokens: v.optional(v.union([tokens, v.literal('model')]), DEFAULT_MAX_OUTPUT_TOKENS),
   unknownPrice: v.optional(v.picklist(['block', 'allow']), 'block'),
@@ -200,7 +200,8 @@ function isIsoInstant(text: string): boolean {
 const ZONELESS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?$/;
 
 function instantProblem(text: string): string {
-  if (ZONELESS.test(text)) return `add a time zone, e.g. Z or +02:00; got ${shown(text)}`;
+  if (ZONELESS.test(text))
+    return `add a time zone, e.g. Z or +02:00, for an ISO 8601 instant; got ${shown(text)}`;
   return `expected ${EXPECTED['effectiveFrom']}, got ${shown(text)}`;
 }
 
@@ -244,6 +245,7 @@ export function definePolicy(policy: SpendPolicy): SpendPolicy {
 function policyProblems(value: unknown, issues: readonly v.BaseIssue<unknown>[]): string {
   const id = (value as { id?: unknown } | null | undefined)?.id;
   const name = typeof id === 'string' && id !== '' ? `policy ${JSON.stringify(id)}` : 'the policy';
+  if (Array.isArray(value)) return `${name} is not valid:\n  (policy): ${policyProblem(value)}`;
   const lines = issues.slice(0, 8).map((issue) => `  ${pathText(issue)}: ${problemText(issue)}`);
   const more = issues.length > 8 ? [`  … and ${issues.length - 8} more`] : [];
   return [`${name} is not valid:`, ...lines, ...more].join('\n');
@@ -272,7 +274,8 @@ const EXPECTED: Readonly<Record<string, string>> = {
   unknownPrice: '"block" or "allow"',
   clampOutput: 'an object such as { minTokens: 256 }',
   minTokens: 'a whole number of at least 1',
-  amountCents: 'US cents of at least 0 with at most 7 decimal places, e.g. 5000 for $50',
+  amountCents:
+    'US cents of at least 0 with at most 7 decimal places, as a number or decimal string, e.g. 5000 for $50',
   window: oneOf(WINDOW_KINDS),
   action: '"block" or "downgrade"',
   downgradeTo: 'a model id, or a list of up to 16 of them',
@@ -302,7 +305,7 @@ function problemText(issue: v.BaseIssue<unknown>): string {
   const keys = (issue.path ?? []).map(({ key }) => key);
   const last = keys.at(-1);
   if (last === undefined) return policyProblem(input);
-  if (type === 'strict_object' && issue.expected === 'never') return unknownField(String(last), keys);
+  if (type === 'strict_object' && issue.expected === 'never') return unknownField(last as string, keys);
   const isInList = typeof last === 'number';
   const field = String(isInList ? keys.at(-2) : last);
   const expected = (isInList ? EXPECTED_IN[field] : EXPECTED[field]) ?? 'another value';
@@ -314,7 +317,7 @@ function problemText(issue: v.BaseIssue<unknown>): string {
     return `expected at most ${String(issue.requirement)}, got ${input.length}`;
   if (field === 'effectiveFrom' && input instanceof Date)
     return 'expected text, got a Date; use date.toISOString()';
-  return `expected ${expected}, got ${shown(input)}`;
+  return `expected ${expected}${field === 'amountCents' ? ';' : ','} got ${shown(input)}`;
 }
 
 function policyProblem(input: unknown): string {
@@ -334,7 +337,7 @@ function shown(value: unknown): string {
 }
 
 function unknownField(name: string, keys: readonly unknown[]): string {
-  const [parent] = keys.slice(0, -1).filter((key) => typeof key !== 'number');
+  const parent = keys.length > 1 ? keys[0] : undefined;
   const known = Object.keys(
     parent === 'caps'
       ? capFields.pipe[0].entries
@@ -359,7 +362,9 @@ function nearest(name: string, known: readonly string[]): string | undefined {
     return { field, edits: isPart ? 1 : editsBetween(wanted, candidate) };
   });
   const best = distances.toSorted((a, b) => a.edits - b.edits)[0];
-  return best !== undefined && best.edits <= Math.max(1, Math.floor(wanted.length / 3)) ? best.field : undefined;
+  return best !== undefined && best.edits <= Math.max(1, Math.floor(wanted.length / 3))
+    ? best.field
+    : undefined;
 }
 
 function editsBetween(a: string, b: string): number {

@@ -9,7 +9,7 @@ export interface CallOutcome {
   /**
    * - `ok`: the answer arrived whole
    * - `error`: the call failed after it may have been served
-   * - `refused`: the provider answered with an HTTP error instead of an answer
+   * - `refused`: the provider answered with a status that rules out that a model ran (a 4xx, mostly)
    * - `aborted`: the caller gave up
    * - `abandoned`: nobody read the answer to its end
    * - `not_sent`: the request provably never left

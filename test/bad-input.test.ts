@@ -42,7 +42,9 @@ function guardAt(dir: string, more: Partial<FileLedgerOptions> = {}): SpendGuard
 }
 
 /** What a call that was refused for the ledger's sake says. */
-async function refusedBy(promise: Promise<unknown>): Promise<{ reason: string; code: string; message: string }> {
+async function refusedBy(
+  promise: Promise<unknown>,
+): Promise<{ reason: string; code: string; message: string }> {
   const error = blockedError(await refusal(promise));
   const cause = error?.cause as AgentGuardError;
   expect(cause).toBeInstanceOf(AgentGuardError);
@@ -58,7 +60,10 @@ describe('an invalid policy', () => {
     version: 1,
     effectiveFrom: '2026-05-28T00:00:00Z',
   };
-  const withCap = (change: object): unknown => ({ ...good, caps: [good.caps[0], { ...good.caps[0], ...change }] });
+  const withCap = (change: object): unknown => ({
+    ...good,
+    caps: [good.caps[0], { ...good.caps[0], ...change }],
+  });
 
   const table: [what: string, policy: unknown, field: string, expected: RegExp][] = [
     ['nothing', undefined, '(policy)', /expected Object/],
@@ -68,7 +73,12 @@ describe('an invalid policy', () => {
     ['a number as id', { ...good, id: 7 }, 'id', /expected string, got 7/],
     ['half a character in the id', { ...good, id: 'a\ud800' }, 'id', /expected text without lone surrogates/],
     ['no scope', { ...good, scope: undefined }, 'scope', /expected Object/],
-    ['unknown scope field', { ...good, scope: { tenant: 'a' } }, 'scope.tenant', /unknown field; check its spelling/],
+    [
+      'unknown scope field',
+      { ...good, scope: { tenant: 'a' } },
+      'scope.tenant',
+      /unknown field; check its spelling/,
+    ],
     ['a number in the scope', { ...good, scope: { userId: 5 } }, 'scope.userId', /expected string, got 5/],
     ['no caps', { ...good, caps: undefined }, 'caps', /missing|expected Array/],
     ['caps as an object', { ...good, caps: {} }, 'caps', /expected Array/],
@@ -76,14 +86,34 @@ describe('an invalid policy', () => {
     ['NaN amount', withCap({ amountCents: Number.NaN }), 'caps[1].amountCents', /expected US cents/],
     ['negative amount', withCap({ amountCents: -1 }), 'caps[1].amountCents', /at least 0.*got -1/],
     ['infinite amount', withCap({ amountCents: Infinity }), 'caps[1].amountCents', /expected US cents/],
-    ['amount in words', withCap({ amountCents: 'fifty' }), 'caps[1].amountCents', /e\.g\. 5000 for \$50; got "fifty"/],
+    [
+      'amount in words',
+      withCap({ amountCents: 'fifty' }),
+      'caps[1].amountCents',
+      /e\.g\. 5000 for \$50; got "fifty"/,
+    ],
     ['too fine an amount', withCap({ amountCents: 1e-8 }), 'caps[1].amountCents', /at most 7 decimal places/],
     ['an absurd amount', withCap({ amountCents: 1e300 }), 'caps[1].amountCents', /expected US cents/],
     ['amount as bigint', withCap({ amountCents: 5000n }), 'caps[1].amountCents', /number or decimal string/],
-    ['unknown window', withCap({ window: 'per_year' }), 'caps[1].window', /"per_call" \| .*"total".*got "per_year"/],
+    [
+      'unknown window',
+      withCap({ window: 'per_year' }),
+      'caps[1].window',
+      /"per_call" \| .*"total".*got "per_year"/,
+    ],
     ['unknown action', withCap({ action: 'warn' }), 'caps[1].action', /"block" \| "downgrade".*got "warn"/],
-    ['downgrade without target', withCap({ action: 'downgrade' }), 'caps[1].downgradeTo', /expected the cheaper model/],
-    ['block with a target', withCap({ downgradeTo: 'openai/gpt-5-nano' }), 'caps[1].downgradeTo', /nothing with action/],
+    [
+      'downgrade without target',
+      withCap({ action: 'downgrade' }),
+      'caps[1].downgradeTo',
+      /expected the cheaper model/,
+    ],
+    [
+      'block with a target',
+      withCap({ downgradeTo: 'openai/gpt-5-nano' }),
+      'caps[1].downgradeTo',
+      /nothing with action/,
+    ],
     ['an empty ladder', withCap({ action: 'downgrade', downgradeTo: [] }), 'caps[1].downgradeTo', /expected/],
     ['per as text', withCap({ per: 'userId' }), 'caps[1].per', /expected Array/],
     ['unknown per', withCap({ per: ['user'] }), 'caps[1].per[0]', /"tenantId" \| .*got "user"/],
@@ -94,11 +124,26 @@ describe('an invalid policy', () => {
     ['fraction as version', { ...good, version: 1.5 }, 'version', /expected/],
     ['negative version', { ...good, version: -1 }, 'version', /expected >=0, got -1/],
     ['no date', { ...good, effectiveFrom: undefined }, 'effectiveFrom', /missing|expected string/],
-    ['date in words', { ...good, effectiveFrom: 'tomorrow' }, 'effectiveFrom', /expected an ISO 8601 instant/],
-    ['a day that does not exist', { ...good, effectiveFrom: '2026-13-45T00:00:00Z' }, 'effectiveFrom', /ISO 8601/],
+    [
+      'date in words',
+      { ...good, effectiveFrom: 'tomorrow' },
+      'effectiveFrom',
+      /expected an ISO 8601 instant/,
+    ],
+    [
+      'a day that does not exist',
+      { ...good, effectiveFrom: '2026-13-45T00:00:00Z' },
+      'effectiveFrom',
+      /ISO 8601/,
+    ],
     ['a Date', { ...good, effectiveFrom: new Date(0) }, 'effectiveFrom', /expected string, got Date/],
     ['local time', { ...good, effectiveFrom: '2026-05-28T00:00:00' }, 'effectiveFrom', /ISO 8601 instant/],
-    ['bad zone', { ...good, timeZone: 'Mars/Olympus' }, 'timeZone', /IANA time zone such as "Europe\/Berlin"/],
+    [
+      'bad zone',
+      { ...good, timeZone: 'Mars/Olympus' },
+      'timeZone',
+      /IANA time zone such as "Europe\/Berlin"/,
+    ],
     ['bad week', { ...good, weekStart: 'mon' }, 'weekStart', /"sunday" \| .*got "mon"/],
     ['bad mode', { ...good, mode: 'dry-run' }, 'mode', /"enforce" \| "shadow".*got "dry-run"/],
     ['zero limit', { ...good, maxOutputTokens: 0 }, 'maxOutputTokens', /expected/],
@@ -123,7 +168,8 @@ describe('an invalid policy', () => {
   });
 
   it('names every bad field at once, and the policy', () => {
-    const policy = { ...withCap({ amountCents: -1, window: 'x' }) as object, version: 'v2' } as SpendPolicy;
+    const bad = withCap({ amountCents: -1, window: 'x' }) as SpendPolicy;
+    const policy = { ...bad, version: 'v2' as unknown as number };
     expect(() => createSpendGuard({ policy, ledger: memoryLedger() })).toThrow(
       /policy "p" is not valid:\n.*amountCents.*\n.*window.*\n.*version/s,
     );
@@ -136,8 +182,16 @@ describe('a request that makes no sense', () => {
     ['NaN input', { inputTokens: Number.NaN }, /inputTokens: .*got NaN/],
     ['fraction of an output token', { maxOutputTokens: 1.5 }, /maxOutputTokens: .*got 1\.5/],
     ['no answers', { choices: 0 }, /choices: expected a whole number of at least 1, got 0/],
-    ['a user id without end', { scope: { userId: 'x'.repeat(600) } }, /scope\.userId: expected text of 1 to 128/],
-    ['a number as user id', { scope: { userId: 42 } as unknown as SpendScope }, /scope\.userId: expected text/],
+    [
+      'a user id without end',
+      { scope: { userId: 'x'.repeat(600) } },
+      /scope\.userId: expected text of 1 to 128/,
+    ],
+    [
+      'a number as user id',
+      { scope: { userId: 42 } as unknown as SpendScope },
+      /scope\.userId: expected text/,
+    ],
     ['half a character', { scope: { userId: '\ud800' } }, /scope\.userId: expected text/],
     ['an empty user id', { scope: { userId: '' } }, /scope\.userId: expected text/],
   ])('%s: is refused by name and leaves no trace', async (_, change, message) => {
@@ -176,7 +230,9 @@ describe('a request that makes no sense', () => {
     const error = blockedError(await refusal(guard.begin({ model: 'nobody/knows', inputTokens: 1 })));
     expect(error).toBeInstanceOf(AgentGuardBlockedError);
     expect(error?.reason).toBe('unknown_price');
-    expect(error?.message).toMatch(/The price of "nobody\/knows" is unknown: .*setCostOverride\("nobody\/knows"/);
+    expect(error?.message).toMatch(
+      /The price of "nobody\/knows" is unknown: .*setCostOverride\("nobody\/knows"/,
+    );
   });
 });
 
@@ -218,7 +274,9 @@ describe('a folder or key that can’t be used', () => {
     writeFileSync(file, 'not a folder');
     const refused = await refusedBy(guardAt(join(file, 'below')).begin(callOf(1)));
     expect(refused).toMatchObject({ reason: 'ledger_unavailable', code: 'ledger_unavailable' });
-    expect(refused.message).toMatch(/can't open .*file\/below\/decisions\.ndjson: ENOTDIR.*Set AGENTGUARD_HOME/);
+    expect(refused.message).toMatch(
+      /can't open .*file\/below\/decisions\.ndjson: ENOTDIR.*Set AGENTGUARD_HOME/,
+    );
     expect(readFileSync(file, 'utf8')).toBe('not a folder');
   });
 
@@ -266,7 +324,8 @@ describe('a folder or key that can’t be used', () => {
     const io = faultyIo();
     const guard = guardAt(dir, { io });
     const call = await guard.begin(callOf(100));
-    for (let write = 1; write <= 20; write++) io.failWrites.set(io.writes + write, { code: 'ENOSPC', afterBytes: 50 });
+    for (let write = 1; write <= 20; write++)
+      io.failWrites.set(io.writes + write, { code: 'ENOSPC', afterBytes: 50 });
     const refused = await refusedBy(guard.begin(callOf(1)));
     expect(refused.code).toBe('ledger_unavailable');
     expect(refused.message).toMatch(/ENOSPC.*Free some space; nothing that was acknowledged is lost/);
@@ -320,7 +379,11 @@ describe('a clock that is wrong', () => {
     clock.advance(-60_000);
     await guard.begin(callOf(1));
     const last = (await receipts()).at(-1)?.payload;
-    expect(last).toMatchObject({ issued_at: '2026-06-01T12:00:00.000Z', clock_back_ms: 60_000, decision: 'allow' });
+    expect(last).toMatchObject({
+      issued_at: '2026-06-01T12:00:00.000Z',
+      clock_back_ms: 60_000,
+      decision: 'allow',
+    });
     expect((await verdictOn(ledger)).integrity).toBe('valid');
   });
 
@@ -330,7 +393,9 @@ describe('a clock that is wrong', () => {
     clock.set('2026-05-30T12:00:00Z');
     const error = blockedError(await refusal(guard.begin(callOf(1))));
     expect(error?.reason).toBe('clock');
-    expect(error?.message).toMatch(/2026-06-01T12:00:00.000Z, which lies in this machine's future.*Correct the clock/);
+    expect(error?.message).toMatch(
+      /2026-06-01T12:00:00.000Z, which lies in this machine's future.*Correct the clock/,
+    );
     clock.set('2026-06-01T12:00:05Z');
     await settleAt(await guard.begin(callOf(1)), 1);
     const tokens = (await guard.balances())[0]?.spent;

@@ -52,8 +52,10 @@ describe('examples', () => {
 
   it('01 goes through allow, downgrade and block, and its log verifies', async () => {
     const run = await node(join(EXAMPLES, '01-ai-sdk-agent.ts'), { TMPDIR: home });
-    expect(run.stdout).toMatch(/^allow +anthropic\/claude-opus-4-7 → anthropic\/claude-opus-4-7$/m);
-    expect(run.stdout).toMatch(/^downgrade +anthropic\/claude-opus-4-7 → anthropic\/claude-haiku-4-5$/m);
+    expect(run.stdout).toMatch(/^allow +anthropic\/claude-opus-4-7 → anthropic\/claude-opus-4-7, \$0\.\d+$/m);
+    expect(run.stdout).toMatch(
+      /^downgrade +anthropic\/claude-opus-4-7 → anthropic\/claude-haiku-4-5, \$0\.\d+$/m,
+    );
     expect(run.stdout).toMatch(/^stopped +cap_spent: /m);
     const folder = /^log +(.+)$/m.exec(run.stdout)?.[1] as string;
     const cli = join(ROOT, 'dist/src/node/cli/main.js');
@@ -105,6 +107,21 @@ describe('README', () => {
     expect(stderr).toContain('was blocked (cap_per_call)');
     // one call was served, the refused one never left
     expect(simulator.requests).toHaveLength(1);
+  });
+
+  it('is right about where a refused stream is found', async () => {
+    const code = blocks.find((block) => block.includes('streamText')) as string;
+    const file = join(BLOCKS, 'stream.ts');
+    writeFileSync(file, code);
+    const env = {
+      AGENTGUARD_HOME: join(home, 'stream'),
+      OPENROUTER_API_KEY: 'k',
+      SIMULATOR_URL: simulator.url,
+    };
+    const { stdout, stderr } = await node(file, env, [`--import=${REDIRECT}`]);
+    expect(stderr).toContain('was blocked (cap_spent): the call alone could cost');
+    expect(stdout).toContain('stopped by a spending policy');
+    expect(stdout).toMatch(/^per_day: \$0\.0\d* of \$0\.50$/m);
   });
 
   it('lists every block reason in its order of precedence', async () => {

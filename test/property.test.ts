@@ -47,7 +47,15 @@ interface Fate {
 }
 
 type Step =
-  | { do: 'begin'; scope: number; model: Model; fallback: boolean; input: number; limit: number; choices: number }
+  | {
+      do: 'begin';
+      scope: number;
+      model: Model;
+      fallback: boolean;
+      input: number;
+      limit: number;
+      choices: number;
+    }
   | { do: 'settle'; which: number; fate: Fate }
   | { do: 'abandon'; which: number; fate: Fate };
 
@@ -235,7 +243,8 @@ class World {
     if (fate.outcome === 'refused' || fate.outcome === 'not_sent') return { nano, report };
     if (fate.report.startsWith('usage')) report.usage = { inputTokens, outputTokens };
     if (fate.report.endsWith('cost')) report.cost = Number(nano) / 1e9;
-    if (fate.report === 'zeros') Object.assign(report, { usage: { inputTokens: 0, outputTokens: 0 }, cost: 0 });
+    if (fate.report === 'zeros')
+      Object.assign(report, { usage: { inputTokens: 0, outputTokens: 0 }, cost: 0 });
     if (fate.report === 'nonsense') {
       Object.assign(report, { usage: { inputTokens: -1, outputTokens: Number.NaN }, cost: Number.NaN });
     }
@@ -259,7 +268,11 @@ function matches(filter: SpendScope, scope: SpendScope): boolean {
 }
 
 /** What a cap counts a charge under; `undefined` when it doesn't count it. */
-function countedUnder(policy: SpendPolicy, { window, per = [] }: SpendCap, scope: SpendScope): string | undefined {
+function countedUnder(
+  policy: SpendPolicy,
+  { window, per = [] }: SpendCap,
+  scope: SpendScope,
+): string | undefined {
   if (!matches(policy.scope, scope)) return undefined;
   const fields = window === 'per_task' ? ['taskId' as const, ...per] : per;
   return fields.map((field) => scope[field]).join();
@@ -273,7 +286,8 @@ function mostCharged(policy: SpendPolicy, cap: SpendCap, bill: readonly Charge[]
   for (const [index, charge] of bill.entries()) {
     const under = countedUnder(policy, cap, charge.scope);
     if (under === undefined) continue;
-    const window = cap.window === 'per_call' ? `call ${index}` : calendarWindow(cap.window, policy.timeZone, charge.at);
+    const window =
+      cap.window === 'per_call' ? `call ${index}` : calendarWindow(cap.window, policy.timeZone, charge.at);
     const name = `${under} ${window}`;
     groups.set(name, [...(groups.get(name) ?? []), charge]);
   }
@@ -316,7 +330,10 @@ function fromReceipts(receipts: readonly Receipt[]): (Charge & { held: bigint })
     } else if (payload.type === 'settlement' || payload.type === 'adjustment') {
       const call = calls.get(payload.call);
       if (call === undefined) throw new Error(`${payload.type} of a call that was never let through`);
-      ends.set(payload.call, [...(ends.get(payload.call) ?? []), payload.type === 'settlement' ? payload.outcome : 'late']);
+      ends.set(payload.call, [
+        ...(ends.get(payload.call) ?? []),
+        payload.type === 'settlement' ? payload.outcome : 'late',
+      ]);
       call.held = 0n;
       call.nano += payload.type === 'settlement' ? BigInt(payload.cost.amount) : BigInt(payload.change);
     }
@@ -363,7 +380,15 @@ async function expectBalancesAreSums(world: World, policies: readonly SpendPolic
 async function expectAllEnded(world: World): Promise<void> {
   // Whoever comes next expires what nobody settled.
   world.now += LEASE_MS + 1;
-  await world.take({ do: 'begin', scope: 0, model: 'm/small', fallback: false, input: 0, limit: 1, choices: 1 });
+  await world.take({
+    do: 'begin',
+    scope: 0,
+    model: 'm/small',
+    fallback: false,
+    input: 0,
+    limit: 1,
+    choices: 1,
+  });
   for (const { call } of world.flying.splice(0)) await call.settle({ outcome: 'not_sent' });
   const receipts = await receiptsOf(world.ledger);
   const settled = ofType(receipts, 'settlement').map(({ call }) => call);
@@ -426,7 +451,10 @@ function frozen<T>(value: T): T {
 const rarely = fc.nat(9).map((number) => number === 0);
 
 it('decide gives the same answer for the same input and changes nothing of it', async () => {
-  const amounts = fc.tuple(fc.bigInt({ min: 0n, max: 80_000_000n }), fc.bigInt({ min: 0n, max: 20_000_000n }));
+  const amounts = fc.tuple(
+    fc.bigInt({ min: 0n, max: 80_000_000n }),
+    fc.bigInt({ min: 0n, max: 20_000_000n }),
+  );
   const property = fc.property(
     policies,
     rates,
@@ -463,6 +491,7 @@ it('decide gives the same answer for the same input and changes nothing of it', 
             return { spent, held };
           },
           hold: () => undefined,
+          ended: () => undefined,
           dueHolds: () => [],
           knows: () => true,
         };

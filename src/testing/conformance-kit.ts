@@ -1,4 +1,5 @@
 /** What the conformance suite is made of: guards with a known price, receipts to write, and an independent replay. */
+import { blockedError } from '../errors.ts';
 import { guardWith, type SpendGuard } from '../guard.ts';
 import type { GuardedCall } from '../guarded-call.ts';
 import type { Amounts, Ledger } from '../ledgers/ledger.ts';
@@ -14,21 +15,33 @@ import { testPrices } from './test-guard.ts';
 
 /** What the suite needs of a test runner; vitest and Jest have it. */
 export interface TestRunner {
-  describe(name: string, body: () => void): unknown;
-  it(name: string, body: () => Promise<void>): unknown;
-  expect(actual: unknown): { toBe(expected: unknown): void; toEqual(expected: unknown): void };
+  describe: (name: string, body: () => void) => unknown;
+  it: (name: string, body: () => Promise<void>) => unknown;
+  expect: (actual: unknown) => { toBe(expected: unknown): void; toEqual(expected: unknown): void };
 }
 
 /** A ledger that the suite is run on. */
 export interface LedgerUnderTest {
   name: string;
   /** Opens a new, empty ledger. The suite closes it. */
-  open(): Ledger | Promise<Ledger>;
+  open: () => Ledger | Promise<Ledger>;
   /** Opens the log of `ledger` once more, while it is open or after it was closed. Absent: it dies with its ledger. */
-  reopen?(ledger: Ledger): Ledger | Promise<Ledger>;
+  reopen?: (ledger: Ledger) => Ledger | Promise<Ledger>;
   /** How many ledgers write to one log at once in the tests of concurrency, opened by `reopen`. Default 1. */
   processes?: number;
 }
+
+/** What a scenario works with. */
+export interface Bench {
+  ledger: Ledger;
+  /** `ledger` and, where the log can be opened more than once, others on the same log. */
+  writers: Ledger[];
+  /** Closes every writer and opens the log again; `undefined` where that can't be done. */
+  reopen: (() => Promise<Ledger>) | undefined;
+  expect: TestRunner['expect'];
+}
+
+export type Scenario = (bench: Bench) => Promise<void>;
 
 /** What one output token of the suite's model costs. Its input is free. */
 export const TOKEN_NANO = 1000n;
@@ -158,4 +171,25 @@ export async function refusal(promise: Promise<unknown>): Promise<unknown> {
 /** Whole numbers from 0, for calls that are made at once. */
 export function range(count: number): number[] {
   return Array.from({ length: count }, (_, index) => index);
+}
+
+/** The writer whose turn it is. */
+export function writerOf({ writers }: Bench, turn: number): Ledger {
+  return writers[turn % writers.length] as Ledger;
+}
+
+/** Those of many calls that passed. Throws whatever is not a refusal. */
+export async function passed(calls: readonly Promise<GuardedCall>[]): Promise<GuardedCall[]> {
+  const settled = await Promise.allSettled(calls);
+  return settled.flatMap((call) => {
+    if (call.status === 'fulfilled') return [call.value];
+    if (blockedError(call.reason) === undefined) throw call.reason;
+    return [];
+  });
+}
+
+/** The whole log verifies. */
+export async function expectSound({ ledger, expect }: Bench): Promise<void> {
+  const { integrity, cause } = await verdictOn(ledger);
+  expect({ integrity, cause }).toEqual({ integrity: 'valid', cause: undefined });
 }

@@ -33,7 +33,7 @@ export interface TestGuard {
   ledger: Ledger;
   clock: TestClock;
   /** All receipts so far, oldest first. */
-  receipts(): Promise<Receipt[]>;
+  receipts: () => Promise<Receipt[]>;
 }
 
 /** What a model costs that has no price: $1 per million input tokens and $2 per million output tokens. */

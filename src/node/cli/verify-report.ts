@@ -185,7 +185,10 @@ function keyLines(file: string, { source, thumbprints }: KeyChoice, log: string 
 }
 
 /** The same as one JSON document. */
-export function jsonReport(verified: Verified, options: VerifyOptions): { exitCode: number; error?: string } {
+export function jsonReport(
+  verified: Verified,
+  options: VerifyOptions,
+): { exitCode: number; [member: string]: unknown } {
   const { file, audit, key } = verified;
   const { verdict, totals, head, trace } = audit;
   const { settled, ...calls } = totals;

@@ -33,7 +33,7 @@ export async function verifyCommand(path: string | undefined, options: VerifyOpt
     process.stdout.write(`${textReport(verified, options).join('\n')}\n`);
     return findingOf(verified, options).exitCode;
   }
-  let report: { exitCode: number; error?: string };
+  let report: { exitCode: number; [member: string]: unknown };
   try {
     report = jsonReport(await verifyFile(findLog(path, 'verify'), options), options);
   } catch (error) {

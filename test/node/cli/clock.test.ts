@@ -54,6 +54,7 @@ describe('agentguard clock', () => {
     expect(shown.code).toBe(1);
     expect(shown.stdout).toContain('2 days 23 hours in this machine’s future');
     expect(shown.stdout).toContain('--accept');
+    expect(shown.stdout).toContain('Accepting appends one signed receipt and changes none.');
     const accepted = await agentguard(['clock', log, '--accept']);
     expect(accepted).toMatchObject({ code: 0, stderr: '' });
     expect(accepted.stdout).toContain('Accepted');
@@ -103,6 +104,28 @@ describe('agentguard clock', () => {
     // two calls, and the hold of the third, whose lease ran out while the clock was ahead
     expect((await guard.balances())[0]?.spent).toBe(11_750_000n);
     await guard.close();
+  });
+
+  it('still knows what was spent today after hundreds of receipts at the wrong time', async () => {
+    const home = await newHome();
+    const policy = { ...POLICY, caps: POLICY.caps.slice(0, 1) };
+    const today = guardIn(home, 'acme', { policy });
+    await today.charge({ label: 'search', usd: '0.90' });
+    await today.close();
+    const ahead = guardIn(home, 'acme', { policy, clock: () => 3 * DAY });
+    for (let n = 0; n < 300; n += 1) await ahead.charge({ label: 'search', usd: '0.001' });
+    await ahead.close();
+    const log = join(home, 'acme', 'decisions.ndjson');
+    expect(await agentguard(['clock', log, '--accept'])).toMatchObject({ code: 0 });
+
+    const guard = guardIn(home, 'acme', { policy });
+    expect((await guard.balances())[0]?.spent).toBe(900_000_000n);
+    await expect(guard.charge({ label: 'search', usd: '0.11' })).rejects.toMatchObject({
+      reason: 'cap_spent',
+    });
+    await guard.charge({ label: 'search', usd: '0.10' });
+    await guard.close();
+    expect(await agentguard(['verify', log])).toMatchObject({ code: 0 });
   });
 
   it('refuses a log that is not on the machine of its key', async () => {

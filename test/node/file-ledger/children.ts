@@ -27,7 +27,7 @@ export async function runWorkers(workers: readonly ChildProcess[], task: Task): 
       child.send(task);
       const answer = (await Promise.race([told, ended])) as [unknown];
       await ended;
-      if (typeof answer[0] !== 'object' || answer[0] === null) throw new Error(`a worker died: ${answer}`);
+      if (typeof answer[0] !== 'object' || answer[0] === null) throw new Error('a worker died');
       return answer[0] as Tally;
     }),
   );

@@ -7,7 +7,9 @@ import { generateKeys, lineOf, makeImage, openWith, sha256Of, type Image, type O
 function expectRecovered(image: Image, damaged: Uint8Array, opening: Opening): void {
   expect(opening.error).toBeUndefined();
   expect(opening.integrity).toBe('valid');
-  const recovered = opening.receipts.flatMap(({ payload }) => (payload.type === 'recovered' ? [payload] : []));
+  const recovered = opening.receipts.flatMap(({ payload }) =>
+    payload.type === 'recovered' ? [payload] : [],
+  );
   expect(recovered.length).toBe(1);
   const [receipt] = recovered as [(typeof recovered)[0]];
   const kept = image.starts[receipt.seq] as number;
@@ -25,7 +27,9 @@ function expectRefused(damaged: Uint8Array, opening: Opening, what: string): str
   expect(opening.error, what).toBeInstanceOf(AgentGuardError);
   const { code, message } = opening.error as AgentGuardError;
   expect(code).toBe('log_damaged');
-  expect(message).toMatch(/^line \d+ of .+decisions\.ndjson (was changed|can’t be trusted): .+left as it is/s);
+  expect(message).toMatch(
+    /^line \d+ of .+decisions\.ndjson (was changed|can’t be trusted): .+left as it is/s,
+  );
   expect(opening.bytes.equals(damaged)).toBe(true);
   expect(opening.quarantine.size).toBe(0);
   return message;
@@ -113,44 +117,54 @@ describe('what no crash leaves', () => {
     expect(message).toMatch(/^line 2 /);
   });
 
-  it.each([0, 1])('is refused where a line was changed and is still JSON, the last one too (log %i)', async (which) => {
-    const image = (await images)[which] as Image;
-    for (let index = 0; index < image.starts.length - 1; index++) {
-      const line = lineOf(image, index).toString();
-      const changes = [
-        line.replace(/"sig":"(.)/, (_, digit: string) => `"sig":"${digit === '0' ? '1' : '0'}`),
-        line.replace(/"seq":(\d+)/, (_, seq: string) => `"seq":${Number(seq) + 1}`),
-        line.replace(/"(hold|amount)":"\d+"/, '"$1":"1"'),
-      ].filter((changed) => changed !== line);
-      for (const changed of changes) {
-        const bytes = Buffer.concat([
-          image.bytes.subarray(0, image.starts[index]),
-          Buffer.from(changed),
-          image.bytes.subarray(image.starts[index + 1]),
-        ]);
-        const message = expectRefused(bytes, await openWith(image, bytes), changed);
-        const named = Number(/^line (\d+)/.exec(message)?.[1]);
-        expect({ index, changed, named, near: Math.abs(named - 1 - index) <= 1 }).toMatchObject({ near: true });
+  it.each([0, 1])(
+    'is refused where a line was changed and is still JSON, the last one too (log %i)',
+    async (which) => {
+      const image = (await images)[which] as Image;
+      for (let index = 0; index < image.starts.length - 1; index++) {
+        const line = lineOf(image, index).toString();
+        const changes = [
+          line.replace(/"sig":"(.)/, (_, digit: string) => `"sig":"${digit === '0' ? '1' : '0'}`),
+          line.replace(/"seq":(\d+)/, (_, seq: string) => `"seq":${Number(seq) + 1}`),
+          line.replace(/"(hold|amount)":"\d+"/, '"$1":"1"'),
+        ].filter((changed) => changed !== line);
+        for (const changed of changes) {
+          const bytes = Buffer.concat([
+            image.bytes.subarray(0, image.starts[index]),
+            Buffer.from(changed),
+            image.bytes.subarray(image.starts[index + 1]),
+          ]);
+          const message = expectRefused(bytes, await openWith(image, bytes), changed);
+          const named = Number(/^line (\d+)/.exec(message)?.[1]);
+          expect({ index, changed, named, near: Math.abs(named - 1 - index) <= 1 }).toMatchObject({
+            near: true,
+          });
+        }
       }
-    }
-  });
+    },
+  );
 
-  it.each([0, 1])('is refused where a line is missing, doubled, or two have changed places (log %i)', async (which) => {
-    const image = (await images)[which] as Image;
-    const lines = range(image.starts.length - 1).map((index) => lineOf(image, index));
-    for (let index = 0; index < lines.length - 1; index++) {
-      const [line, next] = [lines[index], lines[index + 1]] as [Buffer, Buffer];
-      const others = [lines.slice(0, index), lines.slice(index + 2)] as const;
-      for (const [what, middle] of Object.entries({
-        missing: [next],
-        doubled: [line, line, next],
-        swapped: [next, line],
-      })) {
-        const bytes = Buffer.concat([...others[0], ...middle, ...others[1]]);
-        const message = expectRefused(bytes, await openWith(image, bytes), `${what} ${index}`);
-        const named = Number(/^line (\d+)/.exec(message)?.[1]);
-        expect({ what, index, named, near: Math.abs(named - 1 - index) <= 2 }).toMatchObject({ near: true });
+  it.each([0, 1])(
+    'is refused where a line is missing, doubled, or two have changed places (log %i)',
+    async (which) => {
+      const image = (await images)[which] as Image;
+      const lines = range(image.starts.length - 1).map((index) => lineOf(image, index));
+      for (let index = 0; index < lines.length - 1; index++) {
+        const [line, next] = [lines[index], lines[index + 1]] as [Buffer, Buffer];
+        const others = [lines.slice(0, index), lines.slice(index + 2)] as const;
+        for (const [what, middle] of Object.entries({
+          missing: [next],
+          doubled: [line, line, next],
+          swapped: [next, line],
+        })) {
+          const bytes = Buffer.concat([...others[0], ...middle, ...others[1]]);
+          const message = expectRefused(bytes, await openWith(image, bytes), `${what} ${index}`);
+          const named = Number(/^line (\d+)/.exec(message)?.[1]);
+          expect({ what, index, named, near: Math.abs(named - 1 - index) <= 2 }).toMatchObject({
+            near: true,
+          });
+        }
       }
-    }
-  });
+    },
+  );
 });

@@ -7,7 +7,14 @@ import { fileLedger } from '../../../src/node/file-ledger/index.ts';
 import { LOG_FILE } from '../../../src/node/home.ts';
 import { signerFromSeed, type SigningKeys } from '../../../src/receipts/keys.ts';
 import type { Receipt } from '../../../src/receipts/payloads.ts';
-import { callOf, guardOn, policyOf, range, settleAt, totalCap } from '../../../src/testing/conformance-kit.ts';
+import {
+  callOf,
+  guardOn,
+  policyOf,
+  range,
+  settleAt,
+  totalCap,
+} from '../../../src/testing/conformance-kit.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { checkLog } from './check-log.ts';
 import { plainWrite } from './faulty-io.ts';

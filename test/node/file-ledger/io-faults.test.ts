@@ -127,20 +127,23 @@ describe('a disk that fails', () => {
     expect(later.refused).toEqual([]);
   });
 
-  it.each(['ENOSPC', 'EIO'] as const)('stops for good when a sync fails with %s, at any sync', async (code) => {
-    const { syncs } = await writesOfARun();
-    expect(syncs).toBeGreaterThan(5);
-    let stopped = 0;
-    for (const sync of range(syncs)) {
-      const { told, later } = await withFault((io) => io.failSyncs.set(sync + 1, { code }));
-      if (told.refused.length === 0) continue;
-      stopped += 1;
-      // The next sync would say that all is well; it must not be believed.
-      expect(later.refused.length).toBe(12);
-      expect(later.receipts.size).toBe(0);
-    }
-    expect(stopped).toBeGreaterThan(4);
-  });
+  it.each(['ENOSPC', 'EIO'] as const)(
+    'stops for good when a sync fails with %s, at any sync',
+    async (code) => {
+      const { syncs } = await writesOfARun();
+      expect(syncs).toBeGreaterThan(5);
+      let stopped = 0;
+      for (const sync of range(syncs)) {
+        const { told, later } = await withFault((io) => io.failSyncs.set(sync + 1, { code }));
+        if (told.refused.length === 0) continue;
+        stopped += 1;
+        // The next sync would say that all is well; it must not be believed.
+        expect(later.refused.length).toBe(12);
+        expect(later.receipts.size).toBe(0);
+      }
+      expect(stopped).toBeGreaterThan(4);
+    },
+  );
 
   it('acknowledges nothing after a failed sync, also not what was already on its way', async () => {
     const dir = temporaryFolder();
@@ -148,7 +151,7 @@ describe('a disk that fails', () => {
     const ledger = fileLedger({ dir, io });
     const guard = guardOn(ledger, CAP);
     await guard.begin(callOf(1));
-    const { sync } = io;
+    const sync = io.sync.bind(io);
     const waiting: (() => void)[] = [];
     io.sync = (fd, done) => waiting.push(() => sync(fd, done));
     io.failSyncs.set(io.syncs + 1, { code: 'EIO' });
@@ -172,7 +175,7 @@ describe('a disk that fails', () => {
     const ledger = fileLedger({ dir, io });
     const guard = guardOn(ledger, CAP);
     await guard.begin(callOf(1));
-    const { sync } = io;
+    const sync = io.sync.bind(io);
     const waiting: (() => void)[] = [];
     io.sync = (fd, done) => waiting.push(() => sync(fd, done));
     const first = guard.begin(callOf(1));
@@ -210,9 +213,9 @@ describe('a disk that fails', () => {
     const io = faultyIo();
     io.failWrites.set(1, { code: 'ENOSPC', afterBytes: 100 });
     const ledger = fileLedger({ dir: image.dir, io });
-    expect(blockedError(await refusal(guardOn(ledger, POLICY).begin(callOf(1, { userId: 'a' }))))?.reason).toBe(
-      'ledger_unavailable',
-    );
+    expect(
+      blockedError(await refusal(guardOn(ledger, POLICY).begin(callOf(1, { userId: 'a' }))))?.reason,
+    ).toBe('ledger_unavailable');
     await guardOn(ledger, POLICY).begin(callOf(1, { userId: 'a' }));
     await ledger.close();
     const { verdict, receipts } = await checkLog(image.dir);

@@ -60,7 +60,8 @@ async function killLater({ child, acknowledged }: Writer): Promise<void> {
 function openHolds(receipts: readonly Receipt[]): Map<string, bigint> {
   const holds = new Map<string, bigint>();
   for (const { payload } of receipts) {
-    if (payload.type === 'decision' && payload.decision === 'allow') holds.set(payload.call, BigInt(payload.hold));
+    if (payload.type === 'decision' && payload.decision === 'allow')
+      holds.set(payload.call, BigInt(payload.hold));
     if (payload.type === 'settlement') holds.delete(payload.call);
   }
   return holds;

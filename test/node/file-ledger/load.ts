@@ -57,16 +57,15 @@ export function loadSimulator(used = 1, latencyMs = 0): Promise<Simulator> {
   return startSimulator({
     latencyMs,
     models: [{ id: MODEL, pricing: { prompt: '0', completion: '0.000002' } }],
-    respond: ({ maxOutputTokens = 0 }) => ({ inputTokens: 100, outputTokens: Math.floor(maxOutputTokens * used) }),
+    respond: ({ maxOutputTokens = 0 }) => ({
+      inputTokens: 100,
+      outputTokens: Math.floor(maxOutputTokens * used),
+    }),
   });
 }
 
 /** One call, over HTTP. False when it was refused. */
-export async function callOnce(
-  guard: SpendGuard,
-  { url, limit }: Load,
-  tally: Tally,
-): Promise<boolean> {
+export async function callOnce(guard: SpendGuard, { url, limit }: Load, tally: Tally): Promise<boolean> {
   let call;
   try {
     call = await guard.begin({ model: MODEL, inputTokens: 100, maxOutputTokens: limit });
