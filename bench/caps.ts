@@ -14,7 +14,13 @@ function policyOf(count: number): SpendPolicy {
     const window = WINDOWS[index % WINDOWS.length]!;
     return { amountCents: 100_000_000 + index, window, action: 'block', ...(per && { per }) };
   });
-  return { id: `caps-${count}`, scope: { tenantId: 'acme' }, caps, version: 1, effectiveFrom: '2026-01-01T00:00:00Z' };
+  return {
+    id: `caps-${count}`,
+    scope: { tenantId: 'acme' },
+    caps,
+    version: 1,
+    effectiveFrom: '2026-01-01T00:00:00Z',
+  };
 }
 
 export async function capsCost(): Promise<string[]> {

@@ -28,7 +28,8 @@ export async function fileLedgerThroughput(): Promise<string[]> {
   benchPrices();
   const folder = mkdtempSync(join(tmpdir(), 'agentguard-bench-'));
   let runs = 0;
-  const file = (durability: 'sync' | 'os') => () => fileLedger({ dir: join(folder, String(runs++)), durability });
+  const file = (durability: 'sync' | 'os') => () =>
+    fileLedger({ dir: join(folder, String(runs++)), durability });
   const calls = 6000;
   const busy = (ledger: () => Ledger): Promise<number> =>
     withGuard(ledger, async (guard) => {

@@ -18,7 +18,11 @@ export async function perCall(count: number, call: () => Promise<unknown>): Prom
 }
 
 /** Calls per second with `inFlight` calls under way at once. */
-export async function perSecond(count: number, inFlight: number, call: () => Promise<unknown>): Promise<number> {
+export async function perSecond(
+  count: number,
+  inFlight: number,
+  call: () => Promise<unknown>,
+): Promise<number> {
   let left = count;
   const start = performance.now();
   const worker = async (): Promise<void> => {

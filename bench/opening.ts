@@ -23,8 +23,11 @@ async function fill(dir: string, receipts: number): Promise<void> {
     () => fileLedger({ dir, durability: 'os' }),
     (guard) => perSecond(receipts / 2 - 60, 64, cycle(guard)),
   );
-  const filled = spawnSync(process.execPath, [WORKER, dir, 'worst-tail'], { stdio: ['ignore', 'pipe', 'inherit'] });
-  if (filled.signal !== 'SIGKILL') throw new Error(`the writer should have died, but ended with ${filled.status}`);
+  const filled = spawnSync(process.execPath, [WORKER, dir, 'worst-tail'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  if (filled.signal !== 'SIGKILL')
+    throw new Error(`the writer should have died, but ended with ${filled.status}`);
 }
 
 function open(dir: string): Opening {

@@ -100,12 +100,11 @@ export interface Prepared {
 /** Longer names are cut: nothing that a caller passes may make a receipt grow without bound. */
 const MAX_NAME = 128;
 
+// oxlint-disable-next-line no-control-regex -- each of them would take six characters in a receipt
+const CONTROL = /[\u0000-\u001f\u007f]/g;
+
 function nameText(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- each would take six characters in a receipt
-  return text
-    .slice(0, MAX_NAME)
-    .toWellFormed()
-    .replaceAll(/[\u0000-\u001f\u007f]/g, '\ufffd');
+  return text.slice(0, MAX_NAME).toWellFormed().replaceAll(CONTROL, '\ufffd');
 }
 
 /** What is wrong with a request that didn't come through the type checker. */
@@ -116,9 +115,12 @@ function requestProblem(request: SpendRequest): string | undefined {
     [K in keyof SpendRequest]: unknown;
   };
   if (typeof model !== 'string' || model === '') return 'model: expected the name of a model';
-  if (provider !== undefined && typeof provider !== 'string') return 'provider: expected the name of a provider';
-  if (unbounded !== undefined && typeof unbounded !== 'string') return 'unbounded: expected a reason in words';
-  if (limitCanBeSet !== undefined && typeof limitCanBeSet !== 'boolean') return 'limitCanBeSet: expected a boolean';
+  if (provider !== undefined && typeof provider !== 'string')
+    return 'provider: expected the name of a provider';
+  if (unbounded !== undefined && typeof unbounded !== 'string')
+    return 'unbounded: expected a reason in words';
+  if (limitCanBeSet !== undefined && typeof limitCanBeSet !== 'boolean')
+    return 'limitCanBeSet: expected a boolean';
   if (canRoute !== undefined && typeof canRoute !== 'function') return 'canRoute: expected a function';
   if (fallbacks !== undefined) {
     const isList = Array.isArray(fallbacks) && fallbacks.every((name) => typeof name === 'string');

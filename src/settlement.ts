@@ -37,7 +37,7 @@ export interface SettledCost {
   unknownUsage?: string;
 }
 
-const OUTCOMES: readonly string[] = ['ok', 'error', 'refused', 'aborted', 'abandoned', 'not_sent'];
+const OUTCOMES: ReadonlySet<string> = new Set(['ok', 'error', 'refused', 'aborted', 'abandoned', 'not_sent']);
 
 function textOr(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined;
@@ -48,7 +48,7 @@ export function soundOutcome(given: CallOutcome): CallOutcome {
   const fields: Partial<CallOutcome> = typeof given === 'object' && given !== null ? given : {};
   const { outcome, usage, cost, seenOutputTokens } = fields;
   const sound: CallOutcome = { outcome: 'error' };
-  if (outcome !== undefined && OUTCOMES.includes(outcome)) sound.outcome = outcome;
+  if (outcome !== undefined && OUTCOMES.has(outcome)) sound.outcome = outcome;
   if (typeof usage === 'object' && usage !== null) sound.usage = usage;
   if (cost !== undefined) sound.cost = cost;
   if (Number.isSafeInteger(seenOutputTokens))

@@ -17,7 +17,10 @@ const PRICES = {
   free: ['0', '0'],
 } as const;
 
-function price(name: keyof typeof PRICES, more: { contextLength?: number; maxOutputTokens?: number } = {}): Price {
+function price(
+  name: keyof typeof PRICES,
+  more: { contextLength?: number; maxOutputTokens?: number } = {},
+): Price {
   const [input, output] = PRICES[name];
   return compilePrice({ model: name, source: 'test', version: '1', input, output, ...more });
 }
@@ -44,7 +47,12 @@ interface Row {
 function inputOf(row: Row): DecideInput {
   const policies = (row.policies ?? [policy([DAY_BLOCK])]).map(parsePolicy);
   const scope = row.scope ?? {};
-  const prices = row.prices ?? { big: price('big'), mid: price('mid'), small: price('small'), free: price('free') };
+  const prices = row.prices ?? {
+    big: price('big'),
+    mid: price('mid'),
+    small: price('small'),
+    free: price('free'),
+  };
   return {
     now: 1000,
     scope,
@@ -76,44 +84,257 @@ describe('decide', () => {
   it.each<[string, Row, string, string, Record<string, unknown>?]>([
     ['room for it', {}, 'allow', 'within_caps', { hold: usd(0.06) }],
     ['to the nano-dollar', { amounts: [[9.94, 0]] }, 'allow', 'within_caps'],
-    ['one nano-dollar short', { amounts: [[9.940000001, 0]] }, 'block', 'cap_spent', { retryAt: 5000, cap: 0 }],
+    [
+      'one nano-dollar short',
+      { amounts: [[9.940000001, 0]] },
+      'block',
+      'cap_spent',
+      { retryAt: 5000, cap: 0 },
+    ],
     ['only holds in the way', { amounts: [[9, 0.95]] }, 'block', 'cap_held', { cap: 0 }],
-    ['spent before held', { policies: [policy([DAY_BLOCK, DAY_BLOCK])], amounts: [[9, 0.95], [10, 0]] }, 'block', 'cap_spent', { cap: 1 }],
+    [
+      'spent before held',
+      {
+        policies: [policy([DAY_BLOCK, DAY_BLOCK])],
+        amounts: [
+          [9, 0.95],
+          [10, 0],
+        ],
+      },
+      'block',
+      'cap_spent',
+      { cap: 1 },
+    ],
     ['no caps', { policies: [policy([])] }, 'allow', 'no_caps'],
     ['no policy', { policies: [] }, 'block', 'no_policy'],
-    ['not effective yet', { notEffective: true }, 'block', 'policy_not_effective', { retryAt: Date.parse('2026-01-01') }],
+    [
+      'not effective yet',
+      { notEffective: true },
+      'block',
+      'policy_not_effective',
+      { retryAt: Date.parse('2026-01-01') },
+    ],
     ['clock', { more: { clockWrong: true } }, 'block', 'clock'],
-    ['scope conflict first', { policies: [], more: { scopeConflict: 'tenantId' } }, 'block', 'scope_conflict'],
+    [
+      'scope conflict first',
+      { policies: [], more: { scopeConflict: 'tenantId' } },
+      'block',
+      'scope_conflict',
+    ],
     ['tenant required', { more: { requireTenant: true } }, 'block', 'scope_required', { detail: 'tenantId' }],
     ['tenant given', { scope: { tenantId: 'acme' }, more: { requireTenant: true } }, 'allow', 'within_caps'],
-    ['per_task without task', { policies: [policy([{ ...DAY_BLOCK, window: 'per_task' }])] }, 'block', 'scope_required', { detail: 'taskId' }],
-    ['per user without user', { policies: [policy([{ ...DAY_BLOCK, per: ['userId'] }])] }, 'block', 'scope_required', { detail: 'userId' }],
+    [
+      'per_task without task',
+      { policies: [policy([{ ...DAY_BLOCK, window: 'per_task' }])] },
+      'block',
+      'scope_required',
+      { detail: 'taskId' },
+    ],
+    [
+      'per user without user',
+      { policies: [policy([{ ...DAY_BLOCK, per: ['userId'] }])] },
+      'block',
+      'scope_required',
+      { detail: 'userId' },
+    ],
     ['unknown price', { request: { model: 'nameless' } }, 'block', 'unknown_price', { detail: 'nameless' }],
-    ['unknown price of a fallback', { request: { fallbacks: ['nameless'] } }, 'block', 'unknown_price', { detail: 'nameless' }],
-    ['unknown price allowed', { policies: [policy([DAY_BLOCK], { unknownPrice: 'allow' })], request: { model: 'nameless' } }, 'allow', 'within_caps', { hold: 0n }],
-    ['unknown price, one policy strict', { policies: [policy([DAY_BLOCK], { unknownPrice: 'allow' }), policy([])], request: { model: 'nameless' } }, 'block', 'unknown_price'],
+    [
+      'unknown price of a fallback',
+      { request: { fallbacks: ['nameless'] } },
+      'block',
+      'unknown_price',
+      { detail: 'nameless' },
+    ],
+    [
+      'unknown price allowed',
+      { policies: [policy([DAY_BLOCK], { unknownPrice: 'allow' })], request: { model: 'nameless' } },
+      'allow',
+      'within_caps',
+      { hold: 0n },
+    ],
+    [
+      'unknown price, one policy strict',
+      {
+        policies: [policy([DAY_BLOCK], { unknownPrice: 'allow' }), policy([])],
+        request: { model: 'nameless' },
+      },
+      'block',
+      'unknown_price',
+    ],
     ['unknown price, no cap', { policies: [policy([])], request: { model: 'nameless' } }, 'allow', 'no_caps'],
-    ['unbounded input', { request: { input: { unbounded: 'a file' } } }, 'block', 'unbounded_cost', { detail: 'a file' }],
-    ['dearest fallback is held', { request: { model: 'small', fallbacks: ['big'] } }, 'allow', 'within_caps', { hold: usd(0.06) }],
+    [
+      'unbounded input',
+      { request: { input: { unbounded: 'a file' } } },
+      'block',
+      'unbounded_cost',
+      { detail: 'a file' },
+    ],
+    [
+      'dearest fallback is held',
+      { request: { model: 'small', fallbacks: ['big'] } },
+      'allow',
+      'within_caps',
+      { hold: usd(0.06) },
+    ],
     ['choices multiply the output', { request: { choices: 3 } }, 'allow', 'within_caps', { hold: usd(0.16) }],
-    ['per_call block', { policies: [policy([{ amountCents: 5, window: 'per_call', action: 'block' }])] }, 'block', 'cap_per_call', { cap: 0 }],
-    ['per_call before spent', { policies: [policy([DAY_BLOCK, { amountCents: 5, window: 'per_call', action: 'block' }])], amounts: [[10, 0]] }, 'block', 'cap_per_call'],
-    ['soft cap not reached', { policies: [policy([DAY_SOFT])], amounts: [[4.99, 100]] }, 'allow', 'within_caps'],
-    ['soft cap reached', { policies: [policy([DAY_SOFT])], amounts: [[5, 0]] }, 'downgrade', 'over_soft_cap', { hold: usd(0.006), cap: 0 }],
-    ['soft cap, already on its model', { policies: [policy([DAY_SOFT])], amounts: [[5, 0]], request: { model: 'small' } }, 'allow', 'within_caps'],
-    ['soft cap, its model with a dear fallback', { policies: [policy([DAY_SOFT])], amounts: [[5, 0]], request: { model: 'small', fallbacks: ['big'] } }, 'downgrade', 'over_soft_cap'],
-    ['soft cap, cheaper than its model', { policies: [policy([{ ...DAY_SOFT, downgradeTo: 'mid' }])], amounts: [[5, 0]], request: { model: 'small' } }, 'allow', 'within_caps'],
-    ['soft per_call', { policies: [policy([{ ...DAY_SOFT, window: 'per_call', amountCents: 5 }])] }, 'downgrade', 'over_soft_cap'],
-    ['soft and hard: the rung fits', { policies: [policy([DAY_SOFT, DAY_BLOCK])], amounts: [[9.99, 0], [9.99, 0]] }, 'downgrade', 'over_soft_cap'],
-    ['soft and hard: nothing fits', { policies: [policy([DAY_SOFT, DAY_BLOCK])], amounts: [[10, 0], [10, 0]] }, 'block', 'cap_spent', { cap: 1 }],
-    ['ladder: second rung fits', { policies: [policy([{ ...DAY_SOFT, downgradeTo: ['mid', 'small'] }, DAY_BLOCK])], amounts: [[9.99, 0], [9.99, 0]] }, 'downgrade', 'over_soft_cap', { hold: usd(0.006) }],
-    ['ladder: first rung too short', { policies: [policy([{ ...DAY_SOFT, downgradeTo: ['mid', 'small'] }])], amounts: [[5, 0]], prices: { big: price('big'), mid: price('mid', { contextLength: 500 }), small: price('small') } }, 'downgrade', 'over_soft_cap', { hold: usd(0.006) }],
-    ['two soft caps: the cheapest wins', { policies: [policy([{ ...DAY_SOFT, downgradeTo: 'mid' }, DAY_SOFT])], amounts: [[5, 0], [5, 0]] }, 'downgrade', 'over_soft_cap', { cap: 1, hold: usd(0.006) }],
-    ['no rung can be carried', { policies: [policy([DAY_SOFT])], amounts: [[5, 0]], uncarried: ['small'] }, 'block', 'no_route', { cap: 0 }],
-    ['rung without price', { policies: [policy([{ ...DAY_SOFT, downgradeTo: 'nameless' }])], amounts: [[5, 0]] }, 'block', 'no_route'],
-    ['shadow changes nothing', { policies: [policy([DAY_BLOCK], { mode: 'shadow' })], amounts: [[10, 0]] }, 'allow', 'shadow', { shadow: { decision: 'block', reason: 'cap_spent' } }],
-    ['shadow beside enforce', { policies: [policy([DAY_BLOCK]), policy([{ ...DAY_BLOCK, amountCents: 1 }], { id: 's', mode: 'shadow' })] }, 'allow', 'within_caps', { shadow: { decision: 'block', reason: 'cap_spent' } }],
-    ['free model over a full cap', { amounts: [[10, 0]], request: { model: 'free' } }, 'allow', 'within_caps', { hold: 0n }],
+    [
+      'per_call block',
+      { policies: [policy([{ amountCents: 5, window: 'per_call', action: 'block' }])] },
+      'block',
+      'cap_per_call',
+      { cap: 0 },
+    ],
+    [
+      'per_call before spent',
+      {
+        policies: [policy([DAY_BLOCK, { amountCents: 5, window: 'per_call', action: 'block' }])],
+        amounts: [[10, 0]],
+      },
+      'block',
+      'cap_per_call',
+    ],
+    [
+      'soft cap not reached',
+      { policies: [policy([DAY_SOFT])], amounts: [[4.99, 100]] },
+      'allow',
+      'within_caps',
+    ],
+    [
+      'soft cap reached',
+      { policies: [policy([DAY_SOFT])], amounts: [[5, 0]] },
+      'downgrade',
+      'over_soft_cap',
+      { hold: usd(0.006), cap: 0 },
+    ],
+    [
+      'soft cap, already on its model',
+      { policies: [policy([DAY_SOFT])], amounts: [[5, 0]], request: { model: 'small' } },
+      'allow',
+      'within_caps',
+    ],
+    [
+      'soft cap, its model with a dear fallback',
+      { policies: [policy([DAY_SOFT])], amounts: [[5, 0]], request: { model: 'small', fallbacks: ['big'] } },
+      'downgrade',
+      'over_soft_cap',
+    ],
+    [
+      'soft cap, cheaper than its model',
+      {
+        policies: [policy([{ ...DAY_SOFT, downgradeTo: 'mid' }])],
+        amounts: [[5, 0]],
+        request: { model: 'small' },
+      },
+      'allow',
+      'within_caps',
+    ],
+    [
+      'soft per_call',
+      { policies: [policy([{ ...DAY_SOFT, window: 'per_call', amountCents: 5 }])] },
+      'downgrade',
+      'over_soft_cap',
+    ],
+    [
+      'soft and hard: the rung fits',
+      {
+        policies: [policy([DAY_SOFT, DAY_BLOCK])],
+        amounts: [
+          [9.99, 0],
+          [9.99, 0],
+        ],
+      },
+      'downgrade',
+      'over_soft_cap',
+    ],
+    [
+      'soft and hard: nothing fits',
+      {
+        policies: [policy([DAY_SOFT, DAY_BLOCK])],
+        amounts: [
+          [10, 0],
+          [10, 0],
+        ],
+      },
+      'block',
+      'cap_spent',
+      { cap: 1 },
+    ],
+    [
+      'ladder: second rung fits',
+      {
+        policies: [policy([{ ...DAY_SOFT, downgradeTo: ['mid', 'small'] }, DAY_BLOCK])],
+        amounts: [
+          [9.99, 0],
+          [9.99, 0],
+        ],
+      },
+      'downgrade',
+      'over_soft_cap',
+      { hold: usd(0.006) },
+    ],
+    [
+      'ladder: first rung too short',
+      {
+        policies: [policy([{ ...DAY_SOFT, downgradeTo: ['mid', 'small'] }])],
+        amounts: [[5, 0]],
+        prices: { big: price('big'), mid: price('mid', { contextLength: 500 }), small: price('small') },
+      },
+      'downgrade',
+      'over_soft_cap',
+      { hold: usd(0.006) },
+    ],
+    [
+      'two soft caps: the cheapest wins',
+      {
+        policies: [policy([{ ...DAY_SOFT, downgradeTo: 'mid' }, DAY_SOFT])],
+        amounts: [
+          [5, 0],
+          [5, 0],
+        ],
+      },
+      'downgrade',
+      'over_soft_cap',
+      { cap: 1, hold: usd(0.006) },
+    ],
+    [
+      'no rung can be carried',
+      { policies: [policy([DAY_SOFT])], amounts: [[5, 0]], uncarried: ['small'] },
+      'block',
+      'no_route',
+      { cap: 0 },
+    ],
+    [
+      'rung without price',
+      { policies: [policy([{ ...DAY_SOFT, downgradeTo: 'nameless' }])], amounts: [[5, 0]] },
+      'block',
+      'no_route',
+    ],
+    [
+      'shadow changes nothing',
+      { policies: [policy([DAY_BLOCK], { mode: 'shadow' })], amounts: [[10, 0]] },
+      'allow',
+      'shadow',
+      { shadow: { decision: 'block', reason: 'cap_spent' } },
+    ],
+    [
+      'shadow beside enforce',
+      {
+        policies: [
+          policy([DAY_BLOCK]),
+          policy([{ ...DAY_BLOCK, amountCents: 1 }], { id: 's', mode: 'shadow' }),
+        ],
+      },
+      'allow',
+      'within_caps',
+      { shadow: { decision: 'block', reason: 'cap_spent' } },
+    ],
+    [
+      'free model over a full cap',
+      { amounts: [[10, 0]], request: { model: 'free' } },
+      'allow',
+      'within_caps',
+      { hold: 0n },
+    ],
     ['a cap of zero', { policies: [policy([{ ...DAY_BLOCK, amountCents: 0 }])] }, 'block', 'cap_spent'],
     ['a fixed cost', { request: { fixedCost: usd(11), model: 'search' } }, 'block', 'cap_spent'],
   ])('%s', (_name, row, decision, reason, more = {}) => {
@@ -125,14 +346,49 @@ describe('decide', () => {
   it.each<[string, Row, Record<string, unknown>]>([
     ['own limit', {}, { limit: 'own', maxOutputTokens: 1000 }],
     ['default', { request: noLimit }, { limit: 'injected', maxOutputTokens: 8192 }],
-    ['smallest of the policies', { policies: [policy([DAY_BLOCK], { maxOutputTokens: 500 }), policy([DAY_BLOCK])], request: noLimit }, { limit: 'injected', maxOutputTokens: 500 }],
-    ['never below the reasoning budget', { request: { ...noLimit, reasoningTokens: 20_000 } }, { limit: 'injected', maxOutputTokens: 21_024 }],
-    ['never above the model', { request: noLimit, prices: { big: price('big', { maxOutputTokens: 4096 }) } }, { limit: 'injected', maxOutputTokens: 4096 }],
-    ['the model’s own', { policies: [policy([DAY_BLOCK], { maxOutputTokens: 'model' })], request: noLimit, prices: { big: price('big', { maxOutputTokens: 32_000 }) } }, { limit: 'injected', maxOutputTokens: 32_000 }],
-    ['where none can be set', { request: { ...noLimit, limitCanBeSet: false }, prices: { big: price('big', { maxOutputTokens: 4096 }) } }, { limit: 'model', maxOutputTokens: 4096 }],
+    [
+      'smallest of the policies',
+      { policies: [policy([DAY_BLOCK], { maxOutputTokens: 500 }), policy([DAY_BLOCK])], request: noLimit },
+      { limit: 'injected', maxOutputTokens: 500 },
+    ],
+    [
+      'never below the reasoning budget',
+      { request: { ...noLimit, reasoningTokens: 20_000 } },
+      { limit: 'injected', maxOutputTokens: 21_024 },
+    ],
+    [
+      'never above the model',
+      { request: noLimit, prices: { big: price('big', { maxOutputTokens: 4096 }) } },
+      { limit: 'injected', maxOutputTokens: 4096 },
+    ],
+    [
+      'the model’s own',
+      {
+        policies: [policy([DAY_BLOCK], { maxOutputTokens: 'model' })],
+        request: noLimit,
+        prices: { big: price('big', { maxOutputTokens: 32_000 }) },
+      },
+      { limit: 'injected', maxOutputTokens: 32_000 },
+    ],
+    [
+      'where none can be set',
+      {
+        request: { ...noLimit, limitCanBeSet: false },
+        prices: { big: price('big', { maxOutputTokens: 4096 }) },
+      },
+      { limit: 'model', maxOutputTokens: 4096 },
+    ],
     ['no cap in play', { policies: [policy([])], request: noLimit }, { limit: 'none' }],
-    ['clamped', { policies: [policy([DAY_BLOCK], { clampOutput: { minTokens: 100 } })], amounts: [[9.96, 0]] }, { limit: 'clamped', maxOutputTokens: 600 }],
-    ['clamped to what holds leave', { policies: [policy([DAY_BLOCK], { clampOutput: { minTokens: 100 } })], amounts: [[5, 4.96]] }, { limit: 'clamped', maxOutputTokens: 600 }],
+    [
+      'clamped',
+      { policies: [policy([DAY_BLOCK], { clampOutput: { minTokens: 100 } })], amounts: [[9.96, 0]] },
+      { limit: 'clamped', maxOutputTokens: 600 },
+    ],
+    [
+      'clamped to what holds leave',
+      { policies: [policy([DAY_BLOCK], { clampOutput: { minTokens: 100 } })], amounts: [[5, 4.96]] },
+      { limit: 'clamped', maxOutputTokens: 600 },
+    ],
   ])('limits the output: %s', (_name, row, route) => {
     const decision = decide(inputOf(row));
     expect(decision.route).toMatchObject(route);
@@ -140,16 +396,25 @@ describe('decide', () => {
   });
 
   it('blocks when the clamp would go below its least', () => {
-    const row = { policies: [policy([DAY_BLOCK], { clampOutput: { minTokens: 601 } })], amounts: [[9.96, 0]] as [number, number][] };
+    const row = {
+      policies: [policy([DAY_BLOCK], { clampOutput: { minTokens: 601 } })],
+      amounts: [[9.96, 0]] as [number, number][],
+    };
     expect(decide(inputOf(row))).toMatchObject({ decision: 'block', reason: 'cap_spent' });
   });
 
   it('blocks what has no limit and no known maximum', () => {
-    expect(decide(inputOf({ request: { ...noLimit, limitCanBeSet: false } }))).toMatchObject({ reason: 'unbounded_cost' });
+    expect(decide(inputOf({ request: { ...noLimit, limitCanBeSet: false } }))).toMatchObject({
+      reason: 'unbounded_cost',
+    });
   });
 
   it('drops the fallbacks of a downgraded call', () => {
-    const row: Row = { policies: [policy([DAY_SOFT])], amounts: [[5, 0]], request: { fallbacks: ['mid', 'big'] } };
+    const row: Row = {
+      policies: [policy([DAY_SOFT])],
+      amounts: [[5, 0]],
+      request: { fallbacks: ['mid', 'big'] },
+    };
     expect(decide(inputOf(row)).route).toMatchObject({ model: 'small', fallbacks: [] });
   });
 
@@ -159,10 +424,22 @@ describe('decide', () => {
   });
 
   it('leaves its input as it was', () => {
-    const input = inputOf({ policies: [policy([DAY_SOFT, DAY_BLOCK])], amounts: [[5, 0], [5, 0]] });
-    const before = structuredClone({ ...input, policies: [], caps: input.caps.map(({ spent, held }) => [spent, held]) });
+    const input = inputOf({
+      policies: [policy([DAY_SOFT, DAY_BLOCK])],
+      amounts: [
+        [5, 0],
+        [5, 0],
+      ],
+    });
+    const before = structuredClone({
+      ...input,
+      policies: [],
+      caps: input.caps.map(({ spent, held }) => [spent, held]),
+    });
     decide(input);
-    expect({ ...input, policies: [], caps: input.caps.map(({ spent, held }) => [spent, held]) }).toEqual(before);
+    expect({ ...input, policies: [], caps: input.caps.map(({ spent, held }) => [spent, held]) }).toEqual(
+      before,
+    );
   });
 
   it('gives every block reason that it can give, in their documented order', () => {
@@ -176,8 +453,21 @@ describe('decide', () => {
       { more: { clockWrong: true }, request: { model: 'nameless' } },
       { request: { model: 'nameless', input: { unbounded: 'x' } } },
       { request: { input: { unbounded: 'x' } } },
-      { policies: [policy([{ ...DAY_BLOCK, window: 'per_call', amountCents: 0 }, DAY_BLOCK, DAY_BLOCK])], amounts: [[0, 0], [10, 0], [0, 10]] },
-      { policies: [policy([DAY_BLOCK, DAY_BLOCK])], amounts: [[10, 0], [0, 10]] },
+      {
+        policies: [policy([{ ...DAY_BLOCK, window: 'per_call', amountCents: 0 }, DAY_BLOCK, DAY_BLOCK])],
+        amounts: [
+          [0, 0],
+          [10, 0],
+          [0, 10],
+        ],
+      },
+      {
+        policies: [policy([DAY_BLOCK, DAY_BLOCK])],
+        amounts: [
+          [10, 0],
+          [0, 10],
+        ],
+      },
       { amounts: [[0, 10]] },
       { policies: [policy([DAY_SOFT])], amounts: [[5, 0]], uncarried: ['small'] },
     ];

@@ -117,10 +117,10 @@ describe('a ledger that fails once', () => {
     const call = await guard.begin(CALL);
     tick(1001);
     await (await guard.begin({ ...CALL, maxOutputTokens: 1 })).settle(done(1));
-    const { transact } = ledger;
+    const transact = ledger.transact.bind(ledger);
     let failures = 1;
     ledger.transact = ((...args: Parameters<typeof transact>) =>
-      failures-- > 0 ? Promise.reject(new Error('disk')) : transact.apply(ledger, args)) as typeof transact;
+      failures-- > 0 ? Promise.reject(new Error('disk')) : transact(...args)) as typeof transact;
     expect((await call.settle(done(100))).receipt?.payload.type).toBe('adjustment');
     expect((await guard.balances())[0]).toMatchObject({ spent: 1_010_000n });
   });

@@ -1,6 +1,13 @@
 /** Waiting for holds: fair order, one account's wait is not another's, and no wait beyond its time. */
 import { describe, expect, it } from 'vitest';
-import { createSpendGuard, isBlocked, memoryLedger, setCostOverride, type GuardedCall, type SpendPolicy } from '../src/index.ts';
+import {
+  createSpendGuard,
+  isBlocked,
+  memoryLedger,
+  setCostOverride,
+  type GuardedCall,
+  type SpendPolicy,
+} from '../src/index.ts';
 import { HoldQueue, type Answer } from '../src/hold-queue.ts';
 
 setCostOverride('queue/model', { inputCentsPerKtok: 0, outputCentsPerKtok: 1 });
@@ -16,7 +23,9 @@ const policy: SpendPolicy = {
   effectiveFrom: '2026-01-01T00:00:00Z',
 };
 
-function testSubject(waitForHoldsMs: number): { begin: (userId: string, tokens?: number) => Promise<GuardedCall> } {
+function testSubject(waitForHoldsMs: number): {
+  begin: (userId: string, tokens?: number) => Promise<GuardedCall>;
+} {
   const guard = createSpendGuard({ policy, ledger: memoryLedger(), waitForHoldsMs });
   return {
     begin: (userId, maxOutputTokens = 1000) =>

@@ -6,7 +6,12 @@ import { isTimeZone, spanAt, type Weekday, type WindowKind } from '../src/window
 const at = (text: string): number => Date.parse(text);
 const day = (timeZone: string, instant: string): [string, string] => span('per_day', timeZone, instant);
 
-function span(kind: WindowKind, timeZone: string, instant: string, weekStart: Weekday = 'monday'): [string, string] {
+function span(
+  kind: WindowKind,
+  timeZone: string,
+  instant: string,
+  weekStart: Weekday = 'monday',
+): [string, string] {
   const { start, end } = spanAt(kind, { timeZone, weekStart }, at(instant));
   return [new Date(start).toISOString(), new Date(end).toISOString()];
 }
@@ -76,7 +81,10 @@ describe('other windows', () => {
       start: at('2026-11-23T10:11:12Z'),
       end: at('2026-11-23T10:12:13Z'),
     });
-    expect(spanAt('per_hour', utc, now)).toEqual({ start: at('2026-11-23T10:11:00Z'), end: at('2026-11-23T11:12:00Z') });
+    expect(spanAt('per_hour', utc, now)).toEqual({
+      start: at('2026-11-23T10:11:00Z'),
+      end: at('2026-11-23T11:12:00Z'),
+    });
   });
 
   it.each(['per_call', 'per_task', 'total'] as const)('%s never ends', (kind) => {

@@ -1,6 +1,12 @@
 /** The core in an edge runtime: no Node, no file ledger, noble instead of native signatures. */
 import { describe, expect, it } from 'vitest';
-import { createSpendGuard, isBlocked, memoryLedger, setCostOverride, type SpendPolicy } from '../../src/index.ts';
+import {
+  createSpendGuard,
+  isBlocked,
+  memoryLedger,
+  setCostOverride,
+  type SpendPolicy,
+} from '../../src/index.ts';
 import { verifyLog } from '../../src/receipts/index.ts';
 import { signerFromSeed } from '../../src/receipts/keys.ts';
 
@@ -23,14 +29,19 @@ describe('on the edge', () => {
     const ledger = memoryLedger({ signer });
     const guard = createSpendGuard({ policy, ledger, waitForHoldsMs: 0 });
     const call = await guard.begin({ model: 'edge/model', inputTokens: 5, maxOutputTokens: 1500 });
-    const refusal = await guard.begin({ model: 'edge/model', inputTokens: 5, maxOutputTokens: 1500 }).catch((e) => e);
+    const refusal = await guard
+      .begin({ model: 'edge/model', inputTokens: 5, maxOutputTokens: 1500 })
+      .catch((e) => e);
     expect(isBlocked(refusal)).toBe(true);
     await call.settle({ outcome: 'ok', usage: { inputTokens: 5, outputTokens: 1000 } });
     const [cap] = await guard.balances();
     expect(cap).toMatchObject({ spent: 10_000_000n, held: 0n });
     const lines: Uint8Array[] = [];
     for await (const { line } of ledger.read()) lines.push(new TextEncoder().encode(`${line}\n`));
-    expect(await verifyLog(lines, { keys: [signer.publicKey] })).toMatchObject({ integrity: 'valid', receipts: 6 });
+    expect(await verifyLog(lines, { keys: [signer.publicKey] })).toMatchObject({
+      integrity: 'valid',
+      receipts: 6,
+    });
   });
 
   it('says what to pass when there is no default ledger', () => {

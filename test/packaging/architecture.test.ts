@@ -23,15 +23,17 @@ const files = ['src', 'middleware', 'callbacks'].flatMap((folder) => {
 /** Every module that a file imports: our own as a path from the root, others by their name. */
 function importsOf(file: string): { target: string; typeOnly: boolean }[] {
   const text = readFileSync(join(root, file), 'utf8').replaceAll(/\/\*[\s\S]*?\*\//g, '');
-  const found = [...text.matchAll(/^\s*(?:import|export)\s+(type\s)?(?:[\w*{}\s,]+?\sfrom\s+)?['"]([^'"]+)['"]/gm)].map(
-    ([, type, target]) => ({ target: target!, typeOnly: type !== undefined }),
-  );
+  const found = [
+    ...text.matchAll(/^\s*(?:import|export)\s+(type\s)?(?:[\w*{}\s,]+?\sfrom\s+)?['"]([^'"]+)['"]/gm),
+  ].map(([, type, target]) => ({ target: target!, typeOnly: type !== undefined }));
   const dynamic = [...text.matchAll(/\bimport\(\s*['"]([^'"]+)['"]\s*\)/g)].map(([, target]) => ({
     target: target!,
     typeOnly: false,
   }));
   return [...found, ...dynamic].map(({ target, typeOnly }) => ({
-    target: target.startsWith('.') ? relative(root, join(root, dirname(file), target)).replaceAll('\\', '/') : target,
+    target: target.startsWith('.')
+      ? relative(root, join(root, dirname(file), target)).replaceAll('\\', '/')
+      : target,
     typeOnly,
   }));
 }
@@ -51,7 +53,8 @@ const ORDER = ['base', 'facts', 'decide', 'ledgers', 'guard', 'index', 'adapters
 
 function layerOf(file: string): string {
   const layer = LAYERS.find(([, pattern]) => pattern.test(file))?.[0];
-  if (layer === undefined) throw new Error(`${file} belongs to no layer of test/packaging/architecture.test.ts`);
+  if (layer === undefined)
+    throw new Error(`${file} belongs to no layer of test/packaging/architecture.test.ts`);
   return layer;
 }
 
@@ -77,11 +80,14 @@ describe('the house', () => {
     for (const { target } of importsOf(file)) expect(target).not.toMatch(/^node:/);
   });
 
-  it.each(files.filter((file) => /^(middleware|callbacks)\//.test(file)))('%s imports no framework', (file) => {
-    for (const { target } of importsOf(file)) {
-      expect(target, `${file} imports ${target}`).toMatch(/^(src|middleware|callbacks)\//);
-    }
-  });
+  it.each(files.filter((file) => /^(middleware|callbacks)\//.test(file)))(
+    '%s imports no framework',
+    (file) => {
+      for (const { target } of importsOf(file)) {
+        expect(target, `${file} imports ${target}`).toMatch(/^(src|middleware|callbacks)\//);
+      }
+    },
+  );
 
   it('has no import cycle', () => {
     const done = new Set<string>();
@@ -96,13 +102,19 @@ describe('the house', () => {
     for (const file of files) visit(file, []);
   });
 
-  it.each(files.filter((file) => !file.endsWith('catalogue-data.ts')))('%s is short enough to read', (file) => {
-    expect(readFileSync(join(root, file), 'utf8').split('\n').length).toBeLessThanOrEqual(420);
-  });
+  it.each(files.filter((file) => !file.endsWith('catalogue-data.ts')))(
+    '%s is short enough to read',
+    (file) => {
+      expect(readFileSync(join(root, file), 'utf8').split('\n').length).toBeLessThanOrEqual(420);
+    },
+  );
 
   it('names its version once', async () => {
     const { SDK } = await import('../../src/version.ts');
-    const { name, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, string>;
+    const { name, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<
+      string,
+      string
+    >;
     expect(SDK).toBe(`${name}/${version}`);
   });
 });
