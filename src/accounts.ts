@@ -41,6 +41,8 @@ export interface CapLayout {
   windowOfAccount: readonly number[];
   /** The distinct windows, in order of first appearance: what a decision's `spans` are for. */
   windows: readonly LayoutWindow[];
+  /** Every model that one of the caps may send a call to. */
+  ladder: readonly string[];
 }
 
 /** Follows the calendar of a time zone, where minutes and hours roll. */
@@ -106,6 +108,7 @@ function makeLayout(policies: readonly Policy[], scope: SpendScope): CapLayout {
     accounts: Array.from(accounts.values(), ({ account }) => account),
     windowOfAccount: Array.from(accounts.values(), ({ window }) => window),
     windows: Array.from(windows.values(), ({ window }) => window),
+    ladder: [...new Set(caps.flatMap(({ cap }) => cap.downgradeTo ?? []))],
   };
 }
 

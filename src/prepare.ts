@@ -211,11 +211,11 @@ export function prepare(request: SpendRequest, options: PrepareOptions): Prepare
   const problem = requestProblem(request);
   if (problem !== undefined) throw new AgentGuardError('invalid_config', problem);
   const matched = matchPolicies(request.scope, options);
-  const ladders = new Set(matched.layout.caps.flatMap(({ cap }) => cap.downgradeTo ?? []));
-  const facts = requestFacts(request, [...ladders], options);
+  const { ladder } = matched.layout;
+  const facts = requestFacts(request, ladder, options);
   const prices = new Map<string, Price>();
   const unpriced = new Map<string, string>();
-  for (const model of [facts.model, ...facts.fallbacks, ...ladders]) {
+  for (const model of [facts.model, ...facts.fallbacks, ...ladder]) {
     const found = options.priceOf(model, request.provider);
     if ('price' in found) prices.set(model, found.price);
     else unpriced.set(model, found.unknown);

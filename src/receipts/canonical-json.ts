@@ -64,11 +64,11 @@ function arrayInOrder(values: readonly unknown[]): readonly unknown[] {
 }
 
 function objectInOrder(value: Record<string, unknown>): Record<string, unknown> {
-  const names = Object.keys(value);
   let before = '';
   let isOrdered = true;
   let changed: Map<string, unknown> | undefined;
-  for (const name of names) {
+  // Values come from JSON or from literals, so there is nothing to inherit; `for in` spares the list of names.
+  for (const name in value) {
     checkName(name);
     if (before > name) isOrdered = false;
     before = name;
@@ -79,7 +79,7 @@ function objectInOrder(value: Record<string, unknown>): Record<string, unknown> 
   }
   if (isOrdered && changed === undefined) return value;
   const copy: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
-  for (const name of names.sort()) {
+  for (const name of Object.keys(value).sort()) {
     if (value[name] !== undefined) copy[name] = changed?.get(name) ?? value[name];
   }
   return copy;
