@@ -100,7 +100,7 @@ describe('an invalid policy', () => {
       'amount in words',
       withCap({ amountCents: 'fifty' }),
       'caps[1].amountCents',
-      /e\.g\. 5000 for \$50, got "fifty"/,
+      /expected US cents.*got "fifty"/,
     ],
     ['too fine an amount', withCap({ amountCents: 1e-8 }), 'caps[1].amountCents', /at most 7 decimal places/],
     ['an absurd amount', withCap({ amountCents: 1e300 }), 'caps[1].amountCents', /expected US cents/],

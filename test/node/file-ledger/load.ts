@@ -100,10 +100,17 @@ export function newTally(): Tally {
   return { passed: 0, blocked: {} };
 }
 
-/** Makes `count` calls at once. */
-export async function callMany(guard: SpendGuard, load: Load, count: number): Promise<Tally> {
+/** Makes `count` calls, `atOnce` of them at a time. */
+export async function callMany(guard: SpendGuard, load: Load, count: number, atOnce = count): Promise<Tally> {
   const tally = newTally();
-  await Promise.all(Array.from({ length: count }, () => callOnce(guard, load, tally)));
+  let left = count;
+  const agent = async (): Promise<void> => {
+    while (left > 0) {
+      left -= 1;
+      await callOnce(guard, load, tally);
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, agent));
   return tally;
 }
 

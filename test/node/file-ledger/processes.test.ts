@@ -52,14 +52,15 @@ describe('a cap with room for exactly K calls', () => {
     await expectSettled(load, simulator.billed);
   });
 
-  it('lets K of 4 processes × 250 calls pass, some of each', async () => {
+  // All at once the room is gone within a few turns of the lock; 16 at a time make each process come back for more.
+  it.each([250, 16])('lets K of 4 processes × 250 calls pass, %i of each at a time', async (atOnce) => {
     await using simulator = await loadSimulator();
     const load = { dir: temporaryFolder(), url: simulator.url, capTokens: 300 * LIMIT + 99, limit: LIMIT };
     const workers = await Promise.all([1, 2, 3, 4].map(startWorker));
-    const tallies = await runWorkers(workers, { kind: 'many', count: 250, ...load });
+    const tallies = await runWorkers(workers, { kind: 'many', count: 250, atOnce, ...load });
     console.log('passed by each process:', tallies.map(({ passed }) => passed).join(' '));
     expect(sum(tallies)).toEqual({ passed: 300, refused: 700 });
-    for (const { passed } of tallies) expect(passed).toBeGreaterThan(0);
+    if (atOnce < 64) for (const { passed } of tallies) expect(passed).toBeGreaterThan(0);
     expect(simulator.requests.length).toBe(300);
     expect(simulator.billed).toBe(300n * ONE_CALL);
     await expectSettled(load, simulator.billed);

@@ -3,7 +3,7 @@ import { writeSync } from 'node:fs';
 import { callMany, callOnce, callUntilRefused, loadGuard, newTally, type Load } from './load.ts';
 
 export type Task =
-  | ({ kind: 'many'; count: number } & Load)
+  | ({ kind: 'many'; count: number; atOnce?: number } & Load)
   | ({ kind: 'until-refused'; agents: number } & Load)
   /** Calls until it is killed; each acknowledged receipt is told on stdout at once. */
   | ({ kind: 'until-killed'; agents: number } & Load);
@@ -25,7 +25,7 @@ async function run(task: Task): Promise<void> {
   }
   const tally =
     task.kind === 'many'
-      ? await callMany(guard, task, task.count)
+      ? await callMany(guard, task, task.count, task.atOnce)
       : await callUntilRefused(guard, task, task.agents);
   await guard.close();
   process.send?.(tally);
