@@ -44,11 +44,13 @@ function randomOf(seed: number): () => number {
 }
 
 describe('what a crash leaves', () => {
-  it('is mended at whichever byte of the last batch the log ends', async () => {
+  it('is mended wherever in the last batch the log ends', async () => {
     const image = await makeImage(4, 2);
     const from = image.starts[image.durable] as number;
     expect(image.starts.length - 1).toBe(image.durable + 2);
-    for (let end = from; end <= image.bytes.length; end++) {
+    // Every byte of the last line; of the one before it, which is cut with the last one gone, every fourth.
+    const lastLine = image.starts[image.durable + 1] as number;
+    for (let end = from; end <= image.bytes.length; end += end < lastLine - 8 ? 4 : 1) {
       const torn = image.bytes.subarray(0, end);
       const opening = await openWith(image, torn);
       if (image.starts.includes(end)) {

@@ -86,12 +86,11 @@ async function expireAll(load: Load): Promise<Map<string, bigint>> {
   );
 }
 
-async function tortureOneLog(simulator: Simulator, run: Run): Promise<void> {
+async function tortureOneLog(simulator: Simulator, run: Run, room: number): Promise<void> {
   const load: Load = {
     dir: temporaryFolder(),
     url: simulator.url,
-    // Small enough to be reached in most logs before the last kill.
-    capTokens: 30 * LIMIT,
+    capTokens: room * LIMIT,
     limit: LIMIT,
     leaseMs: LEASE_MS,
   };
@@ -148,12 +147,13 @@ it('loses nothing and passes no cap in 100 kills at random moments', { timeout: 
   await using simulator = await loadSimulator(1, 2);
   for (let log = 0; log < LOGS; log++) {
     simulator.reset();
-    await tortureOneLog(simulator, run);
+    // A cap that is soon reached shows that it holds; one that is far shows calls that die in flight.
+    await tortureOneLog(simulator, run, log % 2 === 0 ? 20 : 20_000);
   }
   console.log('kills', JSON.stringify(run));
   expect(run.kills).toBe(100);
   // Without these the run would show nothing.
-  expect(run.acknowledged).toBeGreaterThan(100);
+  expect(run.acknowledged).toBeGreaterThan(200);
   expect(run.orphans).toBeGreaterThan(5);
-  expect(run.refused).toBeGreaterThan(0);
+  expect(run.refused).toBeGreaterThan(5);
 });
