@@ -9,15 +9,19 @@ import { cycle, withGuard } from './file-ledger.ts';
 const [dir = '', what = 'open'] = process.argv.slice(2);
 benchPrices();
 
-/** Lines behind the last snapshot receipt, from the last 256 kB of the log. */
-async function tailLength(): Promise<number> {
+/** Lines behind the last snapshot receipt, and receipts in all, from the last 256 kB of the log. */
+async function tailOf(): Promise<{ tail: number; receipts: number }> {
   const { size } = await import('node:fs').then((fs) => fs.statSync(join(dir, 'decisions.ndjson')));
   const lines = createInterface({
     input: createReadStream(join(dir, 'decisions.ndjson'), { start: Math.max(0, size - 256 * 1024) }),
   });
-  let count = 0;
-  for await (const line of lines) count = line.includes('"type":"snapshot"') ? 0 : count + 1;
-  return count;
+  let tail = 0;
+  let receipts = 0;
+  for await (const line of lines) {
+    tail = line.includes('"type":"snapshot"') ? 0 : tail + 1;
+    receipts = Number(/"seq":(\d+)/.exec(line)?.[1] ?? 0) + 1;
+  }
+  return { tail, receipts };
 }
 
 await withGuard(
@@ -30,13 +34,13 @@ await withGuard(
       await guard.preview({ model: 'bench/big', inputTokens: 1000, maxOutputTokens: 1000 });
       const ms = performance.now() - start;
       const megabytes = (process.memoryUsage().rss - before) / 1024 / 1024;
-      console.log(JSON.stringify({ ms, megabytes, tail: await tailLength() }));
+      console.log(JSON.stringify({ ms, megabytes, ...(await tailOf()) }));
       process.exit(0);
     }
     // A snapshot is due every 48 lines; the moment before the next one is the worst to die in.
     for (;;) {
       await cycle(guard)();
-      if ((await tailLength()) >= 46) process.kill(process.pid, 'SIGKILL');
+      if ((await tailOf()).tail >= 46) process.kill(process.pid, 'SIGKILL');
     }
   },
 );

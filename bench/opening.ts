@@ -15,6 +15,7 @@ interface Opening {
   ms: number;
   megabytes: number;
   tail: number;
+  receipts: number;
 }
 
 /** Fills a log with `receipts` receipts and leaves it as a crash would: as far from its last snapshot as it gets. */
@@ -60,9 +61,10 @@ export async function openingTime(): Promise<string[]> {
   const ms = (openings: Opening[]): string => median(openings.map((opening) => opening.ms)).toFixed(1);
   const megabytes = (openings: Opening[]): string =>
     median(openings.map((opening) => opening.megabytes)).toFixed(1);
+  const count = (openings: Opening[]): string => openings[0]!.receipts.toLocaleString('en');
   return [
     `(c) opening to the first decision, in a new process, ${longs[0]!.tail} lines behind the last snapshot`,
-    `    1,000 receipts: ${ms(shorts)} ms, ${megabytes(shorts)} MB · 1,000,000 receipts: ${ms(longs)} ms, ${megabytes(longs)} MB`,
+    `    ${count(shorts)} receipts: ${ms(shorts)} ms, ${megabytes(shorts)} MB · ${count(longs)} receipts: ${ms(longs)} ms, ${megabytes(longs)} MB`,
     `    time ${median(times).toFixed(2)} × (${range(times)}), memory ${median(memory).toFixed(2)} × over 11 rounds; aim ≤ 1.20`,
   ];
 }

@@ -54,6 +54,8 @@ interface Opened {
 }
 
 const BATCH = 64;
+/** While another process waits, turns are short, so that a cap's last room is shared among all who ask for it. */
+const CONTENDED_BATCH = 8;
 /** Lines between two snapshots, as long as the state is small; a large state makes them rarer. */
 const SNAPSHOT_EVERY = 48;
 /** How long others are let in after a turn, and how long a busy lock is left alone. */
@@ -278,7 +280,7 @@ export class FileLedgerCore {
     const now = this.#settings.now();
     const receipts: Receipt[] = [];
     const written: Written[] = [];
-    for (const job of this.#jobs.splice(0, BATCH)) {
+    for (const job of this.#jobs.splice(0, this.#lock.isWanted() ? CONTENDED_BATCH : BATCH)) {
       try {
         const { drafts, result } = job.body(state.view(now));
         const sealing = {
