@@ -3,7 +3,7 @@
  * the model's settings, the provider's `extraBody`, the call's options. Pure.
  */
 import { AgentGuardError } from '../src/errors.ts';
-import { checkScope } from '../src/options.ts';
+import { checkScope } from '../src/scope.ts';
 import type { SpendScope } from '../src/scope.ts';
 import { asksForHour, asksForHourInJson, HOUR_CACHE } from './ai-sdk-cache.ts';
 import {

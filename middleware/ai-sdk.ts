@@ -7,10 +7,9 @@ import { guardedStream } from './guarded-stream.ts';
 import { AgentGuardBlockedError } from '../src/errors.ts';
 import type { GuardedCall } from '../src/guarded-call.ts';
 import { createSpendGuard, isSpendGuard, type SpendGuard } from '../src/guard.ts';
-import { checkScope } from '../src/options.ts';
 import type { SpendPolicy } from '../src/policy.ts';
 import type { SpendRequest } from '../src/prepare.ts';
-import { layerScopes, withSpendScope, type SpendScope } from '../src/scope.ts';
+import { checkScope, layerScopes, withSpendScope, type SpendScope } from '../src/scope.ts';
 
 export type { ModelLike } from './ai-sdk-wire.ts';
 

@@ -9,8 +9,6 @@ import { findPrice } from './pricing/find-price.ts';
 import { randomId, signerFromKeys, type SigningKeys } from './receipts/keys.ts';
 import { checkScope, layerScopes, type SpendScope } from './scope.ts';
 
-export { checkScope } from './scope.ts';
-
 export interface SpendGuardOptions {
   /** One policy, or several: all that match a call apply. */
   policy: SpendPolicy | readonly SpendPolicy[];

@@ -165,6 +165,12 @@ describe('a tampered log', () => {
       () => lines.with(middle, resign(open(lines[middle]!).payload, attacker)),
       /unknown key/,
     ],
+    [
+      'one line rewritten with the real key, the rest left as it was',
+      () =>
+        lines.with(middle, resign({ ...open(lines[middle]!).payload, scope: { tenantId: 'other' } }, signer)),
+      /previousReceiptHash is not the hash/,
+    ],
     ['a line deleted', () => lines.toSpliced(middle, 1), /seq is 7, expected 6/],
     [
       'two lines swapped',
