@@ -1,31 +1,9 @@
 /**
- * Whether a call asks for a prompt cache that lasts an hour. Anthropic charges twice the input price for writing it;
- * the price list has only the rate of the five-minute cache. Pure.
+ * Whether a call asks for a prompt cache that lasts an hour, wherever the options of the AI SDK can say so. Pure.
  */
-import { fieldsOf, isFields, listOf, toolsOf, type Fields } from './ai-sdk-usage.ts';
-
-export const HOUR_CACHE =
-  'a one-hour cache write, whose rate the price list does not have; use the five-minute cache';
-
-/** Five minutes is also what no `ttl` means. Whatever else there is lasts longer. */
-function lastsLonger(control: unknown): boolean {
-  if (!isFields(control)) return false;
-  const { ttl } = control;
-  return ttl !== undefined && ttl !== null && ttl !== '5m';
-}
-
-/** True for the options of one provider, or the fields of a request, that ask for it. */
-export function asksForHour(options: unknown): boolean {
-  const { cacheControl, cache_control, cachePoint } = fieldsOf(options);
-  return lastsLonger(cacheControl) || lastsLonger(cache_control) || lastsLonger(cachePoint);
-}
-
-/** The same in JSON of messages or tools. Quotes in their texts are escaped, so no text passes for it. */
-const IN_JSON = /"(cacheControl|cache_control|cachePoint)":\{[^{}]*"ttl":(?!"5m"|null)/;
-
-export function asksForHourInJson(json: string): boolean {
-  return IN_JSON.test(json);
-}
+import { fieldsOf, isFields, listOf, type Fields } from '../src/wire/fields.ts';
+import { asksForHour } from '../src/wire/hour-cache.ts';
+import { toolsOf } from './ai-sdk-usage.ts';
 
 /** The providers whose options count; `undefined` for all. */
 type Reads = readonly string[] | undefined;

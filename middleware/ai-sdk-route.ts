@@ -3,24 +3,24 @@
  * be; what can't be changed for certain isn't changed.
  */
 import type { SpendRequest } from '../src/prepare.ts';
-import { HOUR_CACHE, hourCacheIn } from './ai-sdk-cache.ts';
-import { fieldsOf, isFields, namespaceOf, promptShape, type Fields } from './ai-sdk-usage.ts';
+import { fieldsOf, isFields, positive, type Fields } from '../src/wire/fields.ts';
+import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
+import { limitIn, type Wire } from '../src/wire/request-body.ts';
+import { hourCacheIn } from './ai-sdk-cache.ts';
+import { namespaceOf, promptShape } from './ai-sdk-usage.ts';
 import {
   addedBudget,
   bodyOf,
   camelCase,
   isWrapped,
-  limitIn,
   limitKey,
   limitOf,
   namesRead,
   optionsKey,
-  positive,
   readWire,
   writesOptions,
   type ModelLike,
   type Sending,
-  type Wire,
 } from './ai-sdk-wire.ts';
 
 /** The same call with fields of the provider's own options replaced, in every place that the provider reads. */

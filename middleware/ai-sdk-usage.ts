@@ -3,38 +3,14 @@
  * are told apart by their structure, since a model of one version may run inside another.
  */
 import type { PromptFile, PromptImage, PromptShape } from '../src/estimate.ts';
-import { reportedCost, usdText } from '../src/money.ts';
 import type { CallOutcome } from '../src/settlement.ts';
 import type { ReportedUsage } from '../src/usage.ts';
-
-export type Fields = Readonly<Record<string, unknown>>;
-
-export function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null;
-}
-
-/** The fields of an object; none for everything else. */
-export function fieldsOf(value: unknown): Fields {
-  return isFields(value) ? value : {};
-}
-
-export function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? (value as unknown[]) : [];
-}
-
-export function textOf(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined;
-}
+import { fieldsOf, isFields, json, listOf, sum, textOf, type Fields } from '../src/wire/fields.ts';
+import { openRouterCost } from '../src/wire/reported.ts';
 
 /** `openai` of `openai.responses`: whose options a call reads, and whose price list its models are in. */
 export function namespaceOf(provider: unknown): string {
   return String(provider).split('.')[0]?.trim() ?? '';
-}
-
-function sum(...counts: unknown[]): number {
-  let total = 0;
-  for (const count of counts) if (typeof count === 'number' && count > 0) total += count;
-  return total;
 }
 
 /** Tokens written to Anthropic's cache, which usage before V3 has no field for. */
@@ -123,22 +99,6 @@ export function reportedUsage(
   };
 }
 
-/** OpenRouter's cost in US dollars. With a key of the user's own it is only the fee: the upstream's bill is added. */
-function openRouterCost(told: Fields, raw: Fields): unknown {
-  const cost = told['cost'] ?? raw['cost'];
-  const upstream =
-    fieldsOf(told['costDetails'])['upstreamInferenceCost'] ??
-    fieldsOf(raw['cost_details'])['upstream_inference_cost'];
-  const fee = reportedCost(cost);
-  const bill = reportedCost(upstream);
-  const isByok = raw['is_byok'];
-  if (isByok === true && bill === undefined) return undefined;
-  // Older providers don't say whose key it was; a cost below the upstream's can only be a fee.
-  const isFee =
-    isByok === true || (isByok === undefined && fee !== undefined && bill !== undefined && fee < bill);
-  return isFee && bill !== undefined ? usdText((fee ?? 0n) + bill) : cost;
-}
-
 /**
  * What a provider says about the money: its own cost in US dollars, who served, its id for the call. `usage` is
  * the result's, whose `raw` has OpenRouter's figures also where another client was used.
@@ -150,12 +110,19 @@ export function reportedMetadata(
 ): Pick<CallOutcome, 'cost' | 'servedProvider' | 'providerRef'> {
   const all = fieldsOf(metadata);
   const told = fieldsOf(all['openrouter']);
+  const toldUsage = fieldsOf(told['usage']);
   const raw = fieldsOf(fieldsOf(usage)['raw']);
   const isOpenRouter = namespaceOf(provider) === 'openrouter' || 'is_byok' in raw || 'cost_details' in raw;
   const gateway = fieldsOf(all['gateway']);
   const perplexity = fieldsOf(fieldsOf(all['perplexity'])['cost']);
   const cost = isOpenRouter
-    ? openRouterCost(fieldsOf(told['usage']), raw)
+    ? openRouterCost({
+        cost: toldUsage['cost'] ?? raw['cost'],
+        upstream:
+          fieldsOf(toldUsage['costDetails'])['upstreamInferenceCost'] ??
+          fieldsOf(raw['cost_details'])['upstream_inference_cost'],
+        isByok: raw['is_byok'],
+      })
     : (gateway['cost'] ?? perplexity['totalCost']);
   const servedProvider = textOf(told['provider']);
   const providerRef = textOf(gateway['generationId']);
@@ -189,15 +156,6 @@ export function sentModel(result: unknown): string | undefined {
     }
   }
   return textOf(fieldsOf(body)['model']) ?? textOf(fieldsOf(fieldsOf(rawCall)['rawSettings'])['model']);
-}
-
-/** JSON as the provider will write it; what can't be written can't be sent either. */
-export function json(value: unknown): string {
-  try {
-    return JSON.stringify(value) ?? '';
-  } catch {
-    return '';
-  }
 }
 
 interface Collected {

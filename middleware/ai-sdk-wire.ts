@@ -5,16 +5,10 @@
 import { AgentGuardError } from '../src/errors.ts';
 import { checkScope } from '../src/scope.ts';
 import type { SpendScope } from '../src/scope.ts';
-import { asksForHour, asksForHourInJson, HOUR_CACHE } from './ai-sdk-cache.ts';
-import {
-  fieldsOf,
-  isFields,
-  json,
-  listOf,
-  namespaceOf,
-  providerRunTool,
-  type Fields,
-} from './ai-sdk-usage.ts';
+import { fieldsOf, isFields, listOf, positive, type Fields } from '../src/wire/fields.ts';
+import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
+import { limitIn, namesIn, promptFieldsIn, readBody, tierFee, type Wire } from '../src/wire/request-body.ts';
+import { namespaceOf, providerRunTool } from './ai-sdk-usage.ts';
 
 /** A language model of any version of the AI SDK, as far as it is needed here. */
 export interface ModelLike {
@@ -31,16 +25,8 @@ export interface Sending {
   params: Fields;
 }
 
-/** The request of a call, as far as its cost depends on it. */
-export interface Wire {
-  model: string;
-  fallbacks: readonly string[];
-  /** The output limit that the request will carry. */
-  limit?: number;
-  choices: number;
-  reasoningTokens?: number;
-  /** Why the cost can't be bounded. */
-  unbounded?: string;
+/** What a call's request names, with what the AI SDK lets options put into it. */
+export interface OptionsWire extends Wire {
   /** Texts and JSON that take the place of messages or tools, or come on top of them. */
   extraText?: string;
 }
@@ -52,10 +38,6 @@ export function optionsKey(params: Fields): 'providerOptions' | 'providerMetadat
 
 export function limitKey(params: Fields): 'maxOutputTokens' | 'maxTokens' {
   return optionsKey(params) === 'providerMetadata' ? 'maxTokens' : 'maxOutputTokens';
-}
-
-export function positive(value: unknown): number | undefined {
-  return Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : undefined;
 }
 
 export function camelCase(text: string): string {
@@ -106,44 +88,6 @@ export function bodyOf({ model, params }: Sending): Fields {
   }
 }
 
-/** OpenRouter plugins without a fee. */
-const FREE_PLUGINS: ReadonlySet<unknown> = new Set(['response-healing']);
-
-/** Tiers of service at the list price or below. */
-const LISTED_TIERS: ReadonlySet<unknown> = new Set([
-  undefined,
-  null,
-  'auto',
-  'default',
-  'flex',
-  'standard',
-  'standard_only',
-]);
-
-function feeInBody(body: Fields): string | undefined {
-  const plugin = listOf(body['plugins'])
-    .map(fieldsOf)
-    .find(({ id, enabled }) => enabled !== false && !FREE_PLUGINS.has(id));
-  if (plugin !== undefined) return `the fee of plugin ${JSON.stringify(plugin['id'])} has no bound`;
-  if (isFields(body['web_search_options'])) return 'the fee of web_search_options has no bound';
-  if (isFields(body['preset']) || typeof body['preset'] === 'string') return 'a preset may name other models';
-  const { models, n, modalities, provider, service_tier: tier } = body;
-  if (UNREADABLE in body) return 'transformRequestBody failed when it was asked what it will send';
-  const areNames = Array.isArray(models) && models.every((id) => typeof id === 'string');
-  if (models !== undefined && models !== null && !areNames) return 'models is not a list of names';
-  if (n !== undefined && n !== null && positive(n) === undefined)
-    return 'n is not a whole number of at least 1';
-  if (listOf(modalities).some((kind) => kind !== 'text'))
-    return 'output other than text has prices of its own';
-  if (!LISTED_TIERS.has(tier)) return `service tier ${JSON.stringify(tier)} has prices of its own`;
-  if (asksForHour(body)) return HOUR_CACHE;
-  const { sort } = fieldsOf(provider);
-  const by = isFields(sort) ? sort['by'] : sort;
-  if (by === 'throughput' || by === 'latency') return `provider.sort ${by} may cost more than the list price`;
-  const served = listOf(body['tools']).find((tool) => fieldsOf(tool)['type'] !== 'function');
-  return served === undefined ? undefined : 'the fee of a tool that the provider runs has no bound';
-}
-
 /** Whose options a provider reads. Callers share one set of options between models of several providers. */
 const READS: Readonly<Record<string, readonly string[]>> = {
   anthropic: ['anthropic'],
@@ -179,8 +123,8 @@ function feeInOptions(all: Fields): string | undefined {
   for (const [name, value] of Object.entries(all)) {
     const options = fieldsOf(value);
     const { serviceTier, speed, inferenceGeo } = options;
-    if (!LISTED_TIERS.has(serviceTier))
-      return `service tier ${JSON.stringify(serviceTier)} has prices of its own`;
+    const dear = tierFee(serviceTier);
+    if (dear !== undefined) return dear;
     if (speed === 'fast' || inferenceGeo === 'us')
       return `${name}: speed and inferenceGeo have prices of their own`;
     const stored = ['previousResponseId', 'conversation', 'thread', 'cachedContent'].find(
@@ -204,19 +148,6 @@ function feeInOptions(all: Fields): string | undefined {
     }
   }
   return undefined;
-}
-
-function namesIn(list: unknown): string[] {
-  return listOf(list).flatMap((each) => {
-    const name = isFields(each) ? each['model'] : each;
-    return typeof name === 'string' ? [name] : [];
-  });
-}
-
-/** Of several limits in one body the larger one is counted: providers differ in which they heed. */
-export function limitIn(body: Fields): number | undefined {
-  const limits = [positive(body['max_tokens']), positive(body['max_completion_tokens'])];
-  return limits.reduce((a, b) => (b === undefined || (a !== undefined && a > b) ? a : b));
 }
 
 /** Providers that count reasoning within the output limit; Anthropic's adds its budget to the limit. */
@@ -291,11 +222,8 @@ function ownWire(sending: Sending): Wire {
   };
 }
 
-/** Fields of options that replace what the call's own parameters say, or add to it. */
-const REPLACED = ['messages', 'prompt', 'system', 'tools', 'functions', 'response_format'];
-
 /** What the request of a call will name. */
-export function readWire(sending: Sending): Wire {
+export function readWire(sending: Sending): OptionsWire {
   const tool = providerRunTool(sending.params);
   const fee = tool === undefined ? undefined : `tool ${tool} is run by the provider: its cost has no bound`;
   if (!writesOptions(sending.model)) {
@@ -303,21 +231,15 @@ export function readWire(sending: Sending): Wire {
     return fee === undefined ? wire : { ...wire, unbounded: fee };
   }
   const body = bodyOf(sending);
-  const model = typeof body['model'] === 'string' ? body['model'] : sending.model.modelId;
-  const limit = limitIn(body);
-  const reasoningTokens = positive(fieldsOf(body['reasoning'])['max_tokens']);
-  const given = REPLACED.map((key) => body[key]).filter((value) => value !== undefined && value !== null);
-  const texts = given.map((value) => (typeof value === 'string' ? value : json(value)));
-  const asksInside = texts.some((text, at) => typeof given[at] !== 'string' && asksForHourInJson(text));
-  const unbounded = fee ?? feeInBody(body) ?? (asksInside ? HOUR_CACHE : undefined);
+  const wire = readBody(body, sending.model.modelId);
+  const inPrompt = promptFieldsIn(body);
+  const unreadable =
+    UNREADABLE in body ? 'transformRequestBody failed when it was asked what it will send' : undefined;
+  const unbounded = fee ?? unreadable ?? wire.unbounded ?? (inPrompt.asksForHour ? HOUR_CACHE : undefined);
   return {
-    model,
-    fallbacks: [...new Set(namesIn(body['models']))].filter((name) => name !== model),
-    ...(limit !== undefined && { limit }),
-    choices: positive(body['n']) ?? 1,
-    ...(reasoningTokens !== undefined && { reasoningTokens }),
+    ...wire,
     ...(unbounded !== undefined && { unbounded }),
-    ...(texts.length > 0 && { extraText: texts.join('\n') }),
+    ...(inPrompt.text !== undefined && { extraText: inPrompt.text }),
   };
 }
 

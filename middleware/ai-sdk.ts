@@ -1,15 +1,13 @@
 /** Spend control for the Vercel AI SDK: a language model middleware for `ai` 4 to 7. */
-import { failureOutcome, resultOutcome, StreamTally, type SentTo } from './ai-sdk-outcome.ts';
+import { resultOutcome, StreamTally, type SentTo } from './ai-sdk-outcome.ts';
 import { carryOut, pinned, spendRequest } from './ai-sdk-route.ts';
-import type { Fields } from './ai-sdk-usage.ts';
 import { modelOf, takeScope, type ModelLike, type Sending } from './ai-sdk-wire.ts';
-import { guardedStream } from './guarded-stream.ts';
-import { AgentGuardBlockedError } from '../src/errors.ts';
+import { guardedStream } from '../src/wire/guarded-stream.ts';
+import { adapterGuard, notCarriedOut, type Guarding } from '../src/adapter.ts';
 import type { GuardedCall } from '../src/guarded-call.ts';
-import { createSpendGuard, isSpendGuard, type SpendGuard } from '../src/guard.ts';
-import type { SpendPolicy } from '../src/policy.ts';
-import type { SpendRequest } from '../src/prepare.ts';
-import { checkScope, layerScopes, withSpendScope, type SpendScope } from '../src/scope.ts';
+import { checkScope, type SpendScope } from '../src/scope.ts';
+import { failureOutcome } from '../src/wire/failure.ts';
+import type { Fields } from '../src/wire/fields.ts';
 
 export type { ModelLike } from './ai-sdk-wire.ts';
 
@@ -35,18 +33,6 @@ export interface SpendGuardMiddleware {
 export function spendOptions(options: { scope: SpendScope }): { spendGuard: Record<string, string> } {
   const set = Object.entries(checkScope('scope', options.scope)).filter(([, value]) => value !== undefined);
   return { spendGuard: Object.fromEntries(set) as Record<string, string> };
-}
-
-/** Begins a call with the middleware's layer of scope between the surrounding one and the call's own. */
-function begin(
-  guard: SpendGuard,
-  layer: SpendScope | undefined,
-  request: SpendRequest,
-): Promise<GuardedCall> {
-  const { scope, conflict } = layerScopes([layer, request.scope]);
-  // carried as a contradiction, so that the guard refuses the call with a receipt
-  if (conflict !== undefined && layer !== undefined) return withSpendScope(layer, () => guard.begin(request));
-  return guard.begin({ ...request, scope });
 }
 
 /** A call that may leave, as it is to be sent. */
@@ -106,21 +92,16 @@ async function watched<R>(result: R, { call, signal, to }: Opened): Promise<R> {
  * Its calls reject with `AgentGuardBlockedError` when they may not be made; every other error is the model's own.
  * Throws `AgentGuardError` at once for a policy or scope that isn't valid.
  */
-export function spendGuard(
-  policy: SpendPolicy | readonly SpendPolicy[] | SpendGuard,
-  options: AiSdkGuardOptions = {},
-): SpendGuardMiddleware {
+export function spendGuard(policy: Guarding, options: AiSdkGuardOptions = {}): SpendGuardMiddleware {
   const { resolveModel } = options;
-  const scope = checkScope('scope', options.scope);
-  const isShared = isSpendGuard(policy);
-  const guard = isShared ? policy : createSpendGuard({ policy, scope });
+  const adapter = adapterGuard(policy, options.scope);
 
   async function open(model: ModelLike, given: Fields): Promise<Opened> {
     const own = takeScope(given);
     const asked: Sending = { model, params: own.params };
     const signal = given['abortSignal'] as AbortSignal | undefined;
     const request = spendRequest(asked, resolveModel);
-    const call = await begin(guard, isShared ? scope : undefined, {
+    const call = await adapter.begin({
       ...request,
       ...(own.scope !== undefined && { scope: own.scope }),
       ...(signal !== undefined && { signal }),
@@ -129,18 +110,11 @@ export function spendGuard(
     let carried: Sending | undefined;
     try {
       carried = carryOut(asked, { model: target, limit: call.maxOutputTokens }, resolveModel);
-    } finally {
-      if (carried === undefined) await call.settle({ outcome: 'not_sent' });
+    } catch (error) {
+      await call.settle({ outcome: 'not_sent' });
+      throw error;
     }
-    if (carried === undefined) {
-      const message = `${request.model} was blocked (no_route): the decision could not be carried out`;
-      throw new AgentGuardBlockedError({
-        reason: 'no_route',
-        message,
-        model: request.model,
-        callId: call.id,
-      });
-    }
+    if (carried === undefined) throw await notCarriedOut(call, request.model);
     const counts = call.reason === 'within_caps' || call.reason === 'over_soft_cap';
     const sending = counts ? pinned(carried) : carried;
     const isUnchanged = sending.model === model && sending.params === given;

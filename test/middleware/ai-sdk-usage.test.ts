@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { failureOutcome, resultOutcome, StreamTally } from '../../middleware/ai-sdk-outcome.ts';
+import { resultOutcome, StreamTally } from '../../middleware/ai-sdk-outcome.ts';
 import {
   promptShape,
   providerRunTool,
@@ -8,9 +8,10 @@ import {
   reportedUsage,
   sentModel,
 } from '../../middleware/ai-sdk-usage.ts';
-import { readWire, takeScope, type ModelLike, type Wire } from '../../middleware/ai-sdk-wire.ts';
+import { readWire, takeScope, type ModelLike, type OptionsWire } from '../../middleware/ai-sdk-wire.ts';
 import { AgentGuardBlockedError } from '../../src/index.ts';
 import { knownUsage } from '../../src/usage.ts';
+import { failureOutcome } from '../../src/wire/failure.ts';
 
 const NONE = undefined;
 
@@ -352,10 +353,10 @@ const model = (provider: string, modelId: string, more: object = {}): ModelLike 
   ...more,
 });
 
-const wire = (more: object): Wire => ({ model: 'm', fallbacks: [], choices: 1, ...more });
+const wire = (more: object): OptionsWire => ({ model: 'm', fallbacks: [], choices: 1, ...more });
 
 describe('readWire', () => {
-  it.each<[string, ModelLike, object, Wire]>([
+  it.each<[string, ModelLike, object, OptionsWire]>([
     [
       'OpenRouter, ai 4',
       model('openrouter.chat', 'm', { settings: { models: ['f'] } }),

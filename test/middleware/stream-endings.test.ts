@@ -1,7 +1,7 @@
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { generateText, streamText } from 'ai';
 import { describe, expect, it, vi } from 'vitest';
-import { guardedStream, type StreamEnd } from '../../middleware/guarded-stream.ts';
+import { guardedStream, type StreamEnd } from '../../src/wire/guarded-stream.ts';
 import { startSimulator, type Fault, type Reply } from '../../src/node/simulator/index.ts';
 import { openDesk, OPUS, policyOf, type Desk } from './ai-sdk-kit.ts';
 

@@ -45,11 +45,15 @@ const LAYERS: readonly [string, RegExp][] = [
   ['facts', /^src\/(windows|policy|accounts|estimate[\w-]*|pricing\/.*|receipts\/.*)(\.ts)?$/],
   ['decide', /^src\/(decide|settlement)\.ts$/],
   ['ledgers', /^src\/ledgers\//],
-  ['guard', /^src\/(guard|guarded-call|hold-queue|prepare|record|explain|events|options|balances)\.ts$/],
+  [
+    'guard',
+    /^src\/(guard|guarded-call|hold-queue|prepare|record|explain|events|options|balances|adapter)\.ts$/,
+  ],
+  ['wire', /^src\/wire\//],
   ['index', /^src\/index\.ts$/],
   ['adapters', /^(middleware|callbacks)\//],
 ];
-const ORDER = ['base', 'facts', 'decide', 'ledgers', 'guard', 'index', 'adapters', 'rim'];
+const ORDER = ['base', 'facts', 'decide', 'ledgers', 'guard', 'wire', 'index', 'adapters', 'rim'];
 
 function layerOf(file: string): string {
   const layer = LAYERS.find(([, pattern]) => pattern.test(file))?.[0];

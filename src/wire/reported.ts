@@ -1,0 +1,102 @@
+/**
+ * What an answer in OpenRouter's, OpenAI's or Anthropic's format says of usage, money and who served. Every adapter
+ * that sees such an answer reads it here, so that the same answer settles the same everywhere. Pure.
+ */
+import { reportedCost, usdText } from '../money.ts';
+import type { CallOutcome } from '../settlement.ts';
+import type { ReportedUsage } from '../usage.ts';
+import { fieldsOf, isFields, sum, textOf, type Fields } from './fields.ts';
+
+/** OpenRouter's cost in US dollars. With a key of the user's own it is only the fee: the upstream's bill is added. */
+export function openRouterCost(told: { cost: unknown; upstream: unknown; isByok: unknown }): unknown {
+  const { cost, upstream, isByok } = told;
+  const fee = reportedCost(cost);
+  const bill = reportedCost(upstream);
+  if (isByok === true && bill === undefined) return undefined;
+  // Older clients don't say whose key it was; a cost below the upstream's can only be a fee.
+  const isFee =
+    isByok === true || (isByok === undefined && fee !== undefined && bill !== undefined && fee < bill);
+  return isFee && bill !== undefined ? usdText((fee ?? 0n) + bill) : cost;
+}
+
+/** The cost in a usage object as OpenRouter sends it; `undefined` where there is none. */
+export function costInUsage(usage: unknown): unknown {
+  const { cost, cost_details: details, is_byok: isByok } = fieldsOf(usage);
+  return openRouterCost({ cost, upstream: fieldsOf(details)['upstream_inference_cost'], isByok });
+}
+
+/** A count that a client library may have put in place of a missing one: no call has an empty prompt. */
+function someInput(tokens: unknown): unknown {
+  return tokens === 0 ? undefined : tokens;
+}
+
+/** Anthropic counts cached input apart from the rest. */
+function anthropicUsage(usage: Fields): ReportedUsage {
+  const {
+    input_tokens: input,
+    output_tokens: output,
+    cache_read_input_tokens: read,
+    cache_creation_input_tokens: written,
+  } = usage;
+  const inputTokens = typeof input === 'number' ? input + sum(read, written) : input;
+  return {
+    inputTokens: someInput(inputTokens),
+    outputTokens: output,
+    ...(read !== undefined && { cacheReadTokens: read }),
+    ...(written !== undefined && { cacheWriteTokens: written }),
+  };
+}
+
+/**
+ * A usage object of a body in normal form: chat completions and embeddings (`prompt_tokens`), responses and images
+ * (`input_tokens` with `…_details`), Anthropic's messages (`cache_read_input_tokens` beside `input_tokens`).
+ */
+export function usageInBody(usage: unknown): ReportedUsage | undefined {
+  if (!isFields(usage)) return undefined;
+  if ('cache_read_input_tokens' in usage || 'cache_creation_input_tokens' in usage)
+    return anthropicUsage(usage);
+  const isChat = 'prompt_tokens' in usage;
+  const input = isChat ? usage['prompt_tokens'] : usage['input_tokens'];
+  const output = isChat ? (usage['completion_tokens'] ?? outputOf(usage)) : usage['output_tokens'];
+  const inputDetails = fieldsOf(usage['prompt_tokens_details'] ?? usage['input_tokens_details']);
+  const outputDetails = fieldsOf(usage['completion_tokens_details'] ?? usage['output_tokens_details']);
+  const { cached_tokens: read, cache_write_tokens: written } = inputDetails;
+  const { reasoning_tokens: reasoning } = outputDetails;
+  return {
+    inputTokens: someInput(input),
+    outputTokens: output,
+    ...(read !== undefined && { cacheReadTokens: read }),
+    ...(written !== undefined && { cacheWriteTokens: written }),
+    ...(reasoning !== undefined && { reasoningTokens: reasoning }),
+  };
+}
+
+/** Embeddings have no output and don't say so: their total is their prompt. */
+function outputOf({ prompt_tokens: prompt, total_tokens: total }: Fields): unknown {
+  return prompt === total && typeof total === 'number' ? 0 : undefined;
+}
+
+/** All that the body of an answer says about its money. `seenOutputTokens` is what arrived by our own count. */
+export function reportedInBody(
+  body: unknown,
+  seenOutputTokens = 0,
+): Pick<CallOutcome, 'usage' | 'cost' | 'servedModel' | 'servedProvider' | 'providerRef'> {
+  const { usage, model, provider, id } = fieldsOf(body);
+  const told = usageInBody(usage);
+  const cost = costInUsage(usage);
+  const servedModel = textOf(model);
+  const servedProvider = textOf(provider);
+  const providerRef = textOf(id);
+  // a missing figure is 0 in some converters; what arrived was not nothing
+  const believed =
+    told !== undefined && told.outputTokens === 0 && seenOutputTokens > 0
+      ? { ...told, outputTokens: undefined }
+      : told;
+  return {
+    ...(believed !== undefined && { usage: believed }),
+    ...(cost !== undefined && cost !== null && { cost }),
+    ...(servedModel !== undefined && { servedModel }),
+    ...(servedProvider !== undefined && { servedProvider }),
+    ...(providerRef !== undefined && { providerRef }),
+  };
+}

@@ -1,0 +1,110 @@
+/**
+ * What a request in OpenRouter's and OpenAI's format will cost: models, output limit, answers, and whatever has a
+ * fee that nobody can bound. Every adapter reads its requests here, so that all gate the same fields. Pure.
+ */
+import { fieldsOf, isFields, json, listOf, positive, type Fields } from './fields.ts';
+import { asksForHour, asksForHourInJson, HOUR_CACHE } from './hour-cache.ts';
+
+/** The request of a call, as far as its cost depends on it. */
+export interface Wire {
+  model: string;
+  fallbacks: readonly string[];
+  /** The output limit that the request will carry. */
+  limit?: number;
+  choices: number;
+  reasoningTokens?: number;
+  /** Why the cost can't be bounded. */
+  unbounded?: string;
+}
+
+/** OpenRouter plugins without a fee. */
+const FREE_PLUGINS: ReadonlySet<unknown> = new Set(['response-healing']);
+
+/** Tiers of service at the list price or below. */
+const LISTED_TIERS: ReadonlySet<unknown> = new Set([
+  undefined,
+  null,
+  'auto',
+  'default',
+  'flex',
+  'standard',
+  'standard_only',
+]);
+
+/** Why a tier of service has no bound, where it isn't at the list price. */
+export function tierFee(tier: unknown): string | undefined {
+  return LISTED_TIERS.has(tier) ? undefined : `service tier ${JSON.stringify(tier)} has prices of its own`;
+}
+
+/** Names of models in a list of names, or of objects that have one. */
+export function namesIn(list: unknown): string[] {
+  return listOf(list).flatMap((each) => {
+    const name = isFields(each) ? each['model'] : each;
+    return typeof name === 'string' ? [name] : [];
+  });
+}
+
+const LIMITS = ['max_tokens', 'max_completion_tokens', 'max_output_tokens'] as const;
+
+/** Of several limits in one body the largest is counted: providers differ in which they heed. */
+export function limitIn(body: Fields): number | undefined {
+  const limits = LIMITS.flatMap((name) => positive(body[name]) ?? []);
+  return limits.length === 0 ? undefined : Math.max(...limits);
+}
+
+/** Why the cost of a request has no bound, where a field of its body says so. */
+export function feeInBody(body: Fields): string | undefined {
+  const plugin = listOf(body['plugins'])
+    .map(fieldsOf)
+    .find(({ id, enabled }) => enabled !== false && !FREE_PLUGINS.has(id));
+  if (plugin !== undefined) return `the fee of plugin ${JSON.stringify(plugin['id'])} has no bound`;
+  if (isFields(body['web_search_options'])) return 'the fee of web_search_options has no bound';
+  if (isFields(body['preset']) || typeof body['preset'] === 'string') return 'a preset may name other models';
+  const { models, n, modalities, provider, service_tier: tier } = body;
+  const areNames = Array.isArray(models) && models.every((id) => typeof id === 'string');
+  if (models !== undefined && models !== null && !areNames) return 'models is not a list of names';
+  if (n !== undefined && n !== null && positive(n) === undefined)
+    return 'n is not a whole number of at least 1';
+  if (listOf(modalities).some((kind) => kind !== 'text'))
+    return 'output other than text has prices of its own';
+  const dear = tierFee(tier);
+  if (dear !== undefined) return dear;
+  if (asksForHour(body)) return HOUR_CACHE;
+  const { sort } = fieldsOf(provider);
+  const by = isFields(sort) ? sort['by'] : sort;
+  if (by === 'throughput' || by === 'latency') return `provider.sort ${by} may cost more than the list price`;
+  const served = listOf(body['tools']).find((tool) => !RUN_BY_CALLER.has(fieldsOf(tool)['type']));
+  return served === undefined ? undefined : 'the fee of a tool that the provider runs has no bound';
+}
+
+/** Tools that the caller's own code runs. */
+const RUN_BY_CALLER: ReadonlySet<unknown> = new Set(['function', 'custom']);
+
+/** What a body names and asks for, but for its prompt. */
+export function readBody(body: Fields, otherwise: string): Wire {
+  const model = typeof body['model'] === 'string' ? body['model'] : otherwise;
+  const limit = limitIn(body);
+  const reasoningTokens = positive(fieldsOf(body['reasoning'])['max_tokens']);
+  const unbounded = feeInBody(body);
+  return {
+    model,
+    fallbacks: [...new Set(namesIn(body['models']))].filter((name) => name !== model),
+    ...(limit !== undefined && { limit }),
+    choices: positive(body['n']) ?? 1,
+    ...(reasoningTokens !== undefined && { reasoningTokens }),
+    ...(unbounded !== undefined && { unbounded }),
+  };
+}
+
+/** Fields that a prompt and what goes with it are written to. */
+const PROMPT_FIELDS = ['messages', 'prompt', 'system', 'tools', 'functions', 'response_format'];
+
+/** What stands in the prompt fields of a body, as text, and whether it asks for a one-hour cache. */
+export function promptFieldsIn(body: Fields): { text?: string; asksForHour: boolean } {
+  const given = PROMPT_FIELDS.map((key) => body[key]).filter(
+    (value) => value !== undefined && value !== null,
+  );
+  const texts = given.map((value) => (typeof value === 'string' ? value : json(value)));
+  const asks = texts.some((text, at) => typeof given[at] !== 'string' && asksForHourInJson(text));
+  return { ...(texts.length > 0 && { text: texts.join('\n') }), asksForHour: asks };
+}
