@@ -65,7 +65,7 @@ const BLOCKED = Symbol.for('agentguard.spend/blocked@1');
 /**
  * A call that was refused before it left the process. Its receipt is already in the log.
  *
- * `name` and `code` never change. `publicMessage` and `toJSON()` reveal no balances, models or identities, so
+ * `name` and `code` never change. `publicMessage` and `toJSON()` reveal no balances, amounts, models or scopes, so
  * they may be sent to a client. The AI SDK, LangChain and LangGraph do not retry it (`isRetryable: false`,
  * `status: 402`).
  */
@@ -98,10 +98,32 @@ export class AgentGuardBlockedError extends Error {
     return 'This request was stopped by a spending policy.';
   }
 
-  toJSON(): { name: string; code: string; reason: BlockReason; message: string; retryAfterMs?: number } {
-    const shown = { name: this.name, code: this.code, reason: this.reason, message: this.publicMessage };
-    return this.retryAfterMs === undefined ? shown : { ...shown, retryAfterMs: this.retryAfterMs };
+  /** What a client may be told, also the body of a 402 response: no balances, no amounts, no models, no scope. */
+  toJSON(): BlockedJson {
+    return {
+      name: this.name,
+      code: this.code,
+      reason: this.reason,
+      message: this.publicMessage,
+      ...(this.cap !== undefined && { cap: publicCap(this.cap) }),
+      ...(this.retryAfterMs !== undefined && { retryAfterMs: this.retryAfterMs }),
+    };
   }
+}
+
+/** A refused call as a client may see it. */
+export interface BlockedJson {
+  name: string;
+  code: string;
+  reason: BlockReason;
+  message: string;
+  /** Which cap decided, without its amount. `reason` is the policy author's own words. */
+  cap?: { policyId: string; window: string; reason?: string };
+  retryAfterMs?: number;
+}
+
+function publicCap({ policyId, window, reason }: CapInfo): NonNullable<BlockedJson['cap']> {
+  return { policyId, window, ...(reason !== undefined && { reason }) };
 }
 
 // The AI SDK passes errors with its own mark through unchanged; LangChain's retry middleware stops at the other.

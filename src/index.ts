@@ -30,6 +30,7 @@ export {
   BLOCK_REASONS,
   blockedError,
   isBlocked,
+  type BlockedJson,
   type BlockReason,
   type CapInfo,
   type SpendErrorCode,

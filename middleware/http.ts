@@ -1,0 +1,39 @@
+/** Route handlers under a guard: who is calling is said by the server, and a refusal is a real HTTP 402. */
+import { withSpendScope, type SpendScope } from '../src/scope.ts';
+import { blockedResponse } from './http-response.ts';
+
+export { blockedResponse } from './http-response.ts';
+
+export interface GuardRouteOptions<Request> {
+  /**
+   * Who is calling, from what the server itself knows of the request: a session, a verified token, a header that your
+   * own proxy sets. Never from JSON that the client wrote. A `Response` instead of a scope is the answer (401, say),
+   * and the handler isn't run.
+   */
+  scope: (request: Request) => SpendScope | Response | Promise<SpendScope | Response>;
+}
+
+/**
+ * Wraps a route handler (Next.js, Hono, any that takes a `Request` and gives a `Response`): its guarded calls carry
+ * the scope, and where one is refused and nothing catches the error, the answer is a 402 with the reason
+ * (`blockedResponse`). Other errors are the handler's own.
+ *
+ * A `streamText` that is refused does not throw: return `toGuardedResponse(result)` for it. Throws
+ * `AgentGuardError` (`invalid_config`) for a scope that isn't valid.
+ */
+export function guardRoute<Request, Rest extends unknown[]>(
+  { scope }: GuardRouteOptions<Request>,
+  handler: (request: Request, ...rest: Rest) => Response | Promise<Response>,
+): (request: Request, ...rest: Rest) => Promise<Response> {
+  return async (request, ...rest) => {
+    const given = await scope(request);
+    if (given instanceof Response) return given;
+    try {
+      return await withSpendScope(given, async () => handler(request, ...rest));
+    } catch (error) {
+      const refused = blockedResponse(error);
+      if (refused === undefined) throw error;
+      return refused;
+    }
+  };
+}
