@@ -76,11 +76,14 @@ function isCloneable(model: ModelLike): boolean {
   return id !== undefined && 'value' in id && !isAdapted;
 }
 
+/** An instance of the same class with some fields replaced. */
+export function copyWith<M extends object>(model: M, changes: object): M {
+  return Object.assign(Object.create(Object.getPrototypeOf(model) as object) as M, model, changes);
+}
+
 function clone(model: ModelLike, modelId: string): ModelLike {
   const { settings, config } = model as { settings?: unknown; config?: unknown };
-  const copy = Object.assign(Object.create(Object.getPrototypeOf(model) as object) as ModelLike, model, {
-    modelId,
-  });
+  const copy = copyWith(model, { modelId });
   if (isFields(settings) && 'models' in settings)
     Object.assign(copy, { settings: { ...settings, models: undefined } });
   if (isFields(config) && 'requestModelId' in config) {
@@ -142,6 +145,23 @@ export function pinned(sending: Sending): Sending {
   if (!isWrapped(model) || namespaceOf(model.provider) !== 'openrouter') return sending;
   const { models, n, max_tokens, max_completion_tokens, ...seen } = bodyOf(sending);
   return withOptions(sending, { model: seen['model'], models, n, max_tokens, max_completion_tokens });
+}
+
+/**
+ * The same call by a model that tells its cost. OpenRouter's client for `ai` 4 hands on the cost, and what was written
+ * to a cache at a higher rate, only where its settings ask for it; later ones always do.
+ */
+export function tellingCost(sending: Sending): Sending {
+  const { model, params } = sending;
+  const settings = (model as { settings?: unknown }).settings;
+  const isFirst = optionsKey(params) === 'providerMetadata' && namespaceOf(model.provider) === 'openrouter';
+  if (!isFirst || !isFields(settings) || !isCloneable(model)) return sending;
+  const usage = fieldsOf(settings['usage']);
+  if (usage['include'] === true) return sending;
+  return {
+    model: copyWith(model, { settings: { ...settings, usage: { ...usage, include: true } } }),
+    params,
+  };
 }
 
 /** Why the cost of a call can't be bounded, wherever it says so. */

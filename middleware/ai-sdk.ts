@@ -1,6 +1,6 @@
 /** Spend control for the Vercel AI SDK: a language model middleware for `ai` 4 to 7. */
 import { resultOutcome, StreamTally, type SentTo } from './ai-sdk-outcome.ts';
-import { carryOut, pinned, spendRequest } from './ai-sdk-route.ts';
+import { carryOut, pinned, spendRequest, tellingCost } from './ai-sdk-route.ts';
 import { modelOf, takeScope, type ModelLike, type Sending } from './ai-sdk-wire.ts';
 import { guardedStream } from '../src/wire/guarded-stream.ts';
 import { adapterGuard, notCarriedOut, type Guarding } from '../src/adapter.ts';
@@ -116,7 +116,7 @@ export function spendGuard(policy: Guarding, options: AiSdkGuardOptions = {}): S
     }
     if (carried === undefined) throw await notCarriedOut(call, request.model);
     const counts = call.reason === 'within_caps' || call.reason === 'over_soft_cap';
-    const sending = counts ? pinned(carried) : carried;
+    const sending = counts ? tellingCost(pinned(carried)) : carried;
     const isUnchanged = sending.model === model && sending.params === given;
     const named = sending === asked ? request.model : modelOf(sending);
     const to: SentTo = { provider: sending.model.provider, model: named };

@@ -1,0 +1,5 @@
+import { AI_5 } from '../majors/major.ts';
+import { driverOf } from './ai-sdk.ts';
+import { matrixOf } from './cells.ts';
+
+matrixOf(driverOf(AI_5));

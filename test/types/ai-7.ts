@@ -1,0 +1,19 @@
+/** One middleware object under the types of `ai` 7. Compiled by `npm run typecheck`; never run. */
+import { spendGuard, spendOptions } from '../../middleware/ai-sdk.ts';
+import type { SpendGuard } from '../../src/index.ts';
+import { ai, createAnthropic, createOpenAI, createOpenRouter } from '../majors/ai-7.ts';
+
+declare const guard: SpendGuard;
+const middleware = spendGuard(guard, { resolveModel: (id) => createOpenRouter()(id) });
+
+const model: ai.LanguageModel = ai.wrapLanguageModel({ model: createOpenRouter()('a/b'), middleware });
+ai.wrapLanguageModel({ model: createAnthropic()('claude-opus-4-7'), middleware: [middleware] });
+const provider = ai.wrapProvider({ provider: createOpenAI(), languageModelMiddleware: middleware });
+const byName: ai.LanguageModel = provider.languageModel('gpt-5');
+const registry = ai.createProviderRegistry({ openai: provider });
+const registered: ai.LanguageModel = registry.languageModel('openai:gpt-5');
+ai.createProviderRegistry({ openai: provider }, { languageModelMiddleware: middleware });
+const providerOptions = spendOptions({ scope: { userId: 'ada' } });
+void ai.generateText({ model, prompt: 'x', providerOptions });
+void ai.streamText({ model: byName, prompt: 'x', providerOptions });
+export const agent = new ai.ToolLoopAgent({ model: registered, providerOptions });
