@@ -10,6 +10,8 @@ import { failureOutcome } from '../src/wire/failure.ts';
 import type { Fields } from '../src/wire/fields.ts';
 
 export type { ModelLike } from './ai-sdk-wire.ts';
+export { spendErrorText, toGuardedResponse } from './ai-sdk-response.ts';
+export type { ResponseOptionsOf, StreamTextLike } from './ai-sdk-response.ts';
 
 export interface AiSdkGuardOptions {
   /** With a policy, the guard's scope; with a guard, a layer of scope of every call through this middleware. */

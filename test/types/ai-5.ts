@@ -1,5 +1,5 @@
 /** One middleware object under the types of `ai` 5. Compiled by `npm run typecheck`; never run. */
-import { spendGuard, spendOptions } from '../../middleware/ai-sdk.ts';
+import { spendErrorText, spendGuard, spendOptions, toGuardedResponse } from '../../middleware/ai-sdk.ts';
 import type { SpendGuard } from '../../src/index.ts';
 import { ai, createAnthropic, createOpenAI, createOpenRouter } from '../frameworks/ai-5/index.ts';
 
@@ -18,3 +18,11 @@ void ai.generateText({ model, prompt: 'x', providerOptions });
 void ai.streamText({ model: byName, prompt: 'x', providerOptions });
 // its settings have no providerOptions: an agent of 5 gets its scope from `withSpendScope`
 export const agent = new ai.Experimental_Agent({ model: registered });
+
+const streamed = ai.streamText({ model, prompt: 'x', providerOptions });
+export const response: Promise<Response> = toGuardedResponse(streamed);
+void toGuardedResponse(streamed, { sendReasoning: true, headers: { a: 'b' }, onError: spendErrorText });
+// @ts-expect-error -- the options are those of the result's own method
+void toGuardedResponse(streamed, { sendReasoning: 'yes' });
+// @ts-expect-error -- a policy is checked
+spendGuard({ id: 'x' });

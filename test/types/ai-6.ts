@@ -1,5 +1,5 @@
 /** One middleware object under the types of `ai` 6. Compiled by `npm run typecheck`; never run. */
-import { spendGuard, spendOptions } from '../../middleware/ai-sdk.ts';
+import { spendErrorText, spendGuard, spendOptions, toGuardedResponse } from '../../middleware/ai-sdk.ts';
 import type { SpendGuard } from '../../src/index.ts';
 import { ai, createAnthropic, createOpenAI, createOpenRouter } from '../frameworks/ai-6/index.ts';
 
@@ -17,3 +17,11 @@ const providerOptions = spendOptions({ scope: { userId: 'ada' } });
 void ai.generateText({ model, prompt: 'x', providerOptions });
 void ai.streamText({ model: byName, prompt: 'x', providerOptions });
 export const agent = new ai.ToolLoopAgent({ model: registered, providerOptions });
+
+const streamed = ai.streamText({ model, prompt: 'x', providerOptions });
+export const response: Promise<Response> = toGuardedResponse(streamed);
+void toGuardedResponse(streamed, { sendReasoning: true, headers: { a: 'b' }, onError: spendErrorText });
+// @ts-expect-error -- the options are those of the result's own method
+void toGuardedResponse(streamed, { sendReasoning: 'yes' });
+// @ts-expect-error -- a policy is checked
+spendGuard({ id: 'x' });
