@@ -14,6 +14,8 @@ export interface SimulatorPricing {
   internal_reasoning?: string;
   input_cache_read?: string;
   input_cache_write?: string;
+  /** Per token of an image that the model draws. Default: as other output. */
+  image_output?: string;
   /** Other rates for the whole call above a prompt length; of several that apply the later wins, key by key. */
   overrides?: readonly SimulatorPriceOverride[];
   [key: string]: unknown;
@@ -26,6 +28,7 @@ export interface SimulatorPriceOverride {
 
 /** What a call used that costs money. */
 interface Consumption extends TokenCounts {
+  /** Images that are priced by the piece: those of the prompt, and those that the images API draws. */
   images: number;
   webSearches: number;
 }
@@ -118,7 +121,8 @@ function costAtList(pricing: SimulatorPricing, used: Consumption): bigint {
     [used.promptTokens - used.cacheReadTokens - used.cacheWriteTokens, rates.prompt],
     [used.cacheReadTokens, rates.input_cache_read ?? rates.prompt],
     [used.cacheWriteTokens, rates.input_cache_write ?? rates.prompt],
-    [used.completionTokens - used.reasoningTokens, rates.completion],
+    [used.completionTokens - used.reasoningTokens - used.imageTokens, rates.completion],
+    [used.imageTokens, rates.image_output ?? rates.completion],
     [used.reasoningTokens, rates.internal_reasoning ?? rates.completion],
     [1, rates.request ?? '0'],
     [used.images, rates.image ?? '0'],
@@ -140,13 +144,18 @@ export function chargesFor(
   return { nanoUsd: upstream + fee, creditsNanoUsd: fee, upstreamNanoUsd: upstream };
 }
 
+/** Nano-USD as US dollars in digits, with all nine places. */
+export function usdText(nanoUsd: bigint): string {
+  const text = nanoUsd.toString().padStart(NANO_PLACES + 1, '0');
+  return `${text.slice(0, -NANO_PLACES)}.${text.slice(-NANO_PLACES)}`;
+}
+
 /**
  * Nano-USD as the JSON number of US dollars whose shortest decimal form is exactly that amount.
  * Throws `RangeError` from about $9 million on, where no such number need exist.
  */
 export function usdNumber(nanoUsd: bigint): number {
-  const text = nanoUsd.toString().padStart(NANO_PLACES + 1, '0');
-  const usd = Number(`${text.slice(0, -NANO_PLACES)}.${text.slice(-NANO_PLACES)}`);
+  const usd = Number(usdText(nanoUsd));
   if (compareDecimals(usd, `${nanoUsd}e-9`) !== 0)
     throw new RangeError(`too large for a JSON number: ${nanoUsd}`);
   return usd;

@@ -1,30 +1,10 @@
-/** One chat completion from accepted request to charge, with every way in which it can end. */
+/** One call from accepted request to charge, with every way in which it can end. The same for every wire. */
 import type { ServerResponse } from 'node:http';
 import { chargesFor, type BillLine, type ChargeKind } from './bill.ts';
-import { findModel, routeCall, vendorOf, type Refusal, type SimulatorModel } from './models.ts';
-import {
-  answerTo,
-  countsAfter,
-  tokensOfPrompt,
-  type Answer,
-  type Fault,
-  type Reply,
-  type SimulatedRequest,
-} from './script.ts';
-import {
-  completionBody,
-  contentEvents,
-  deltasOf,
-  DONE_EVENT,
-  errorBody,
-  errorEvent,
-  eventOf,
-  finishEvents,
-  PROCESSING_COMMENT,
-  upstreamErrorBody,
-  usageEvent,
-  type Envelope,
-} from './wire.ts';
+import { findServed, routeCall, servedName, vendorOf, type Refusal, type SimulatorModel } from './models.ts';
+import { piecesOf } from './pieces.ts';
+import { answerTo, countsAfter, type Fault, type Reply, type SimulatedRequest } from './script.ts';
+import type { CallShape, Dialect, EventWriter, Served, Wire } from './wires/wire.ts';
 
 /** A request as it came over the wire, and what became of it. */
 export interface RecordedRequest {
@@ -53,11 +33,14 @@ export interface Settings {
   readonly respond: (request: SimulatedRequest) => Reply | Promise<Reply>;
   readonly latencyMs: (request: SimulatedRequest) => number;
   readonly abortBilling: 'generated' | 'full';
+  readonly dialect: Dialect;
 }
 
 /** One call that is being served. */
 export interface Exchange {
   readonly settings: Settings;
+  /** The API that is called, whose words the answer has. */
+  readonly wire: Wire;
   readonly record: RecordedRequest;
   readonly response: ServerResponse;
   /** Aborted once the client has left before the whole answer was handed over. */
@@ -66,15 +49,12 @@ export interface Exchange {
   readonly enter: (line: BillLine) => void;
 }
 
-type Body = Readonly<Record<string, unknown>>;
-
+/** A call that was understood. */
 interface Call {
+  shape: CallShape;
   request: SimulatedRequest;
   rows: readonly SimulatorModel[];
   online: ReadonlySet<string>;
-  choices: number;
-  images: number;
-  webPlugin: boolean;
 }
 
 /** A call with the answer that it gets. */
@@ -82,9 +62,7 @@ interface Serving extends Exchange {
   call: Call;
   row: SimulatorModel;
   reply: Reply;
-  answer: Answer;
-  envelope: Envelope;
-  deltas: readonly Record<string, unknown>[];
+  served: Served;
 }
 
 /** Resolves after `ms` milliseconds, 0 being one turn of the event loop, or at once when `gone` is aborted. */
@@ -117,64 +95,33 @@ export function sendJson(
 
 /** Answers with an HTTP error; nothing is charged. */
 export function refuse(exchange: Exchange, refusal: Refusal, headers: Record<string, string> = {}): void {
-  exchange.record.outcome = 'refused';
-  sendJson(exchange.response, refusal.status, errorBody(refusal.status, refusal.message), headers);
+  const { record, response, settings, wire } = exchange;
+  record.outcome = 'refused';
+  sendJson(response, refusal.status, wire.refusal(refusal, settings.dialect), headers);
 }
 
-function listOf(value: unknown): unknown[] {
-  return Array.isArray(value) ? (value as unknown[]) : [];
-}
-
-/** The output limit of a call, or a refusal. Of two limits the larger one counts: a guard must lower both. */
-function limitOf(body: Body): number | undefined | Refusal {
-  let limit: number | undefined;
-  for (const key of ['max_tokens', 'max_completion_tokens']) {
-    const value = body[key];
-    if (value === undefined || value === null) continue;
-    if (!Number.isSafeInteger(value) || (value as number) < 1) {
-      return { status: 400, message: `Invalid value for ${key}: expected an integer of at least 1` };
-    }
-    limit = Math.max(limit ?? 0, value as number);
-  }
-  return limit;
-}
-
-function isWebPlugin(plugin: unknown): boolean {
-  return (plugin as { id?: unknown } | null)?.id === 'web';
-}
-
-function readCall(exchange: Exchange): Call | Refusal {
-  const { record, settings } = exchange;
-  const body = record.body as Body | undefined;
+function readCall({ record, settings, wire }: Exchange): Call | Refusal {
+  const { dialect, models } = settings;
+  const body = record.body as Readonly<Record<string, unknown>> | undefined;
   if (typeof body !== 'object' || body === null)
     return { status: 400, message: 'Invalid JSON in request body' };
-  if (!Array.isArray(body['messages'])) {
-    return { status: 400, message: 'Input required: specify "prompt" or "messages"' };
-  }
-  const named = [body['model'], ...listOf(body['models'])].filter((id) => typeof id === 'string');
-  if (named.length === 0) return { status: 400, message: 'No models provided' };
-  const limit = limitOf(body);
-  if (typeof limit === 'object') return limit;
-  const maxPrice = (body['provider'] as Body | undefined | null)?.['max_price'];
-  const route = routeCall(settings.models, named, maxPrice);
+  const shape = wire.read({ body, headers: record.headers, dialect });
+  if ('status' in shape) return shape;
+  const route = routeCall(models, { ...shape, form: wire.ids(dialect), gives: wire.gives });
   if ('status' in route) return route;
-  const messages = body['messages'] as unknown[];
-  const tools = listOf(body['tools']);
-  const parts = messages.flatMap((message) => listOf((message as Body | null)?.['content']));
-  const n = body['n'];
+  const { inputTokens, limit, messages, named, stream, tools } = shape;
   return {
     ...route,
-    choices: Number.isSafeInteger(n) && (n as number) > 1 ? (n as number) : 1,
-    images: parts.filter((part) => (part as Body | null)?.['type'] === 'image_url').length,
-    webPlugin: listOf(body['plugins']).some(isWebPlugin),
+    shape,
     request: {
       id: record.id,
+      wire: wire.name,
       model: named[0] as string,
       candidates: route.rows.map((row) => row.id),
-      stream: body['stream'] === true,
+      stream: stream && wire.events !== undefined,
       messages,
       tools,
-      inputTokens: tokensOfPrompt(messages, tools),
+      inputTokens,
       ...(limit !== undefined && { maxOutputTokens: limit }),
       headers: record.headers,
       body,
@@ -183,19 +130,25 @@ function readCall(exchange: Exchange): Call | Refusal {
 }
 
 /** Puts the call on the bill: the whole answer, or the first `sent` chunks of it. */
-function charge(serving: Serving, how: ChargeKind, sent: number = serving.deltas.length): BillLine {
-  const { answer, call, deltas, envelope, record, reply, row } = serving;
-  const counts = countsAfter(answer, sent, deltas.length);
-  const webSearches = call.webPlugin || call.online.has(row.id) ? 1 : 0;
+function charge(serving: Serving, how: ChargeKind, sent: number = serving.served.pieces.length): BillLine {
+  const { call, record, reply, row, served, wire } = serving;
+  const { answer, pieces } = served;
+  const { imagesIn = 0, webSearch = false } = call.shape;
+  const counts = countsAfter(answer, sent, pieces.length);
   const isByok = reply.isByok ?? false;
-  const used = { ...counts, images: call.images, webSearches };
+  const drawn = pieces.slice(0, sent).filter(({ block }) => block.kind === 'image').length;
+  const used = {
+    ...counts,
+    images: imagesIn + (wire.gives === 'image' ? drawn : 0),
+    webSearches: webSearch || call.online.has(row.id) ? 1 : 0,
+  };
   const line: BillLine = {
     requestId: record.id,
-    generationId: envelope.id,
+    generationId: served.id,
     at: Date.now(),
     model: row.id,
     requestedModel: call.request.model,
-    provider: envelope.provider,
+    provider: served.provider,
     streamed: call.request.stream,
     isByok,
     finishReason: how === 'completed' ? answer.finishReason : how,
@@ -211,8 +164,10 @@ function charge(serving: Serving, how: ChargeKind, sent: number = serving.deltas
 
 /** The client has left: a stream costs what was generated and the chunk in flight, all else the whole answer. */
 function chargeAbort(serving: Serving, sent: number): void {
-  const stops = serving.call.request.stream && serving.settings.abortBilling === 'generated';
-  charge(serving, 'aborted', stops ? Math.min(sent + 1, serving.deltas.length) : serving.deltas.length);
+  const { call, served, settings } = serving;
+  const stops = call.request.stream && settings.abortBilling === 'generated';
+  const all = served.pieces.length;
+  charge(serving, 'aborted', stops ? Math.min(sent + 1, all) : all);
 }
 
 /** After how many chunks the fault strikes, where it strikes in the middle of the answer. */
@@ -221,73 +176,104 @@ function breaksAfter(fault: Fault | undefined): number | undefined {
   return fault && 'afterChunks' in fault ? fault.afterChunks : undefined;
 }
 
+/** The header by which an answer can be found again. */
+function idHeader({ dialect, id }: Served): Record<string, string> {
+  return { [dialect === 'openrouter' ? 'x-generation-id' : 'x-request-id']: id };
+}
+
 function answerWhole(serving: Serving): void {
-  const { answer, envelope, gone, reply, response } = serving;
+  const { gone, reply, response, served, wire } = serving;
   const { fault } = reply;
   if (gone.aborted) return chargeAbort(serving, 0);
   const sent = breaksAfter(fault);
   const line = charge(serving, sent === undefined ? 'completed' : 'error', sent);
-  const headers = { 'x-generation-id': envelope.id };
-  const body = completionBody(envelope, answer, line, fault);
+  const headers = idHeader(served);
   if (fault?.kind === 'drop') response.destroy();
   else if (fault?.kind === 'truncate') {
-    const text = JSON.stringify(body);
+    const text = JSON.stringify(wire.whole(served, line));
     response.writeHead(200, { 'content-type': 'application/json', ...headers });
     response.end(text.slice(0, text.length / 2));
-  } else sendJson(response, 200, sent === undefined ? body : upstreamErrorBody(envelope.provider), headers);
+  } else
+    sendJson(response, 200, sent === undefined ? wire.whole(served, line) : wire.failed(served), headers);
 }
 
 /** Ends a stream in the way of its fault, which is one of those that break an answer off. */
-async function breakStream(serving: Serving, sent: number): Promise<void> {
-  const { envelope, gone, reply, response } = serving;
+async function breakStream(serving: Serving, events: EventWriter, sent: number): Promise<void> {
+  const { gone, reply, response } = serving;
   const kind = reply.fault?.kind;
   charge(serving, 'error', sent);
   if (kind === 'drop') {
     // What was generated shall reach the client before the socket breaks.
     await wait(sent > 0 ? 5 : 0, gone);
     response.destroy();
-  } else if (kind === 'error-chunk') response.end(errorEvent(envelope) + DONE_EVENT);
-  else if (kind === 'error-body') response.end(eventOf(upstreamErrorBody(envelope.provider)));
-  else response.end();
+  } else response.end(kind === 'truncate' ? undefined : events.failure());
 }
 
-async function answerInChunks(serving: Serving): Promise<void> {
-  const { answer, deltas, envelope, gone, reply, response } = serving;
+async function answerInChunks(serving: Serving, events: EventWriter): Promise<void> {
+  const { gone, reply, response, served } = serving;
   const breaks = breaksAfter(reply.fault);
-  if (reply.fault?.kind === 'drop' && breaks === 0 && !gone.aborted) return breakStream(serving, 0);
+  if (reply.fault?.kind === 'drop' && breaks === 0 && !gone.aborted) return breakStream(serving, events, 0);
   response.writeHead(200, {
     'content-type': 'text/event-stream',
     'cache-control': 'no-cache',
-    'x-generation-id': envelope.id,
+    ...idHeader(served),
   });
-  response.write(PROCESSING_COMMENT);
+  response.flushHeaders();
+  response.write(events.start());
   await wait(reply.firstChunkDelayMs ?? 0, gone);
   let sent = 0;
-  for (const delta of deltas) {
+  for (const piece of served.pieces) {
     if (gone.aborted) return chargeAbort(serving, sent);
     if (breaks !== undefined && sent >= breaks) break;
     // A slow reader doesn't stop a model, so the buffer is left to grow.
-    response.write(contentEvents(envelope, delta, answer.choices));
+    response.write(events.piece(piece));
     sent += 1;
     await wait(reply.chunkDelayMs ?? 0, gone);
   }
   if (gone.aborted) return chargeAbort(serving, sent);
-  if (breaks !== undefined) return breakStream(serving, sent);
+  if (breaks !== undefined) return breakStream(serving, events, sent);
   const line = charge(serving, 'completed');
-  response.end(finishEvents(envelope, answer) + usageEvent(envelope, line, reply.fault) + DONE_EVENT);
+  response.end(events.end(line));
 }
 
 /** Chooses the row that serves. Throws where the script names a model that isn't listed. */
-function servedRow(exchange: Exchange, call: Call, reply: Reply): SimulatorModel {
-  const id = reply.servedModel;
-  const row = id === undefined ? call.rows[0] : findModel(exchange.settings.models, id);
-  if (!row) throw new Error(`the script lets ${id} serve, which is not a listed model`);
+function servedRow({ settings }: Exchange, call: Call, { servedModel }: Reply): SimulatorModel {
+  const row = servedModel === undefined ? call.rows[0] : findServed(settings.models, servedModel);
+  if (!row) throw new Error(`the script lets ${servedModel} serve, which is not a listed model`);
   return row;
 }
 
-/** Serves one chat completion to its end. Throws what the script throws. */
-export async function serveCompletion(exchange: Exchange): Promise<void> {
-  const { gone, record, settings } = exchange;
+/** The whole answer, before any of it is sent. */
+function prepare(exchange: Exchange, call: Call, reply: Reply): Serving {
+  const { record, settings, wire } = exchange;
+  const { dialect } = settings;
+  const { request, shape } = call;
+  const { choices = 1, imagesOut = { count: 0, tokensEach: 0 } } = shape;
+  const row = servedRow(exchange, call, reply);
+  const most = row.top_provider?.max_completion_tokens ?? Number.MAX_SAFE_INTEGER;
+  const limit = Math.min(request.maxOutputTokens ?? most, most);
+  const answer = answerTo(request, reply, { limit, choices, imagesOut });
+  const created = Math.floor(record.at / 1000);
+  const prefix = wire.idPrefix(dialect);
+  const random = crypto.randomUUID().replaceAll('-', '').slice(0, 20);
+  const form = wire.ids(dialect) === 'bare' ? 'bare' : 'vendor';
+  const served: Served = {
+    dialect,
+    id: prefix === 'gen-' ? `${prefix}${created}-${random}` : `${prefix}${random}`,
+    provider: reply.provider ?? vendorOf(row.id),
+    model: reply.unnamedModel ? undefined : servedName(row, reply.servedModel, form),
+    created,
+    request,
+    answer,
+    pieces: piecesOf(answer, reply),
+    fault: reply.fault,
+  };
+  return { ...exchange, call, row, reply, served };
+}
+
+/** Serves one call to its end. Throws what the script throws. */
+export async function serveCall(exchange: Exchange): Promise<void> {
+  const { gone, record, settings, wire } = exchange;
   const call = readCall(exchange);
   if ('status' in call) return refuse(exchange, call);
   const { request } = call;
@@ -300,29 +286,11 @@ export async function serveCompletion(exchange: Exchange): Promise<void> {
     const retry = retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) };
     return refuse(exchange, { status, message }, retry as Record<string, string>);
   }
-  const row = servedRow(exchange, call, reply);
-  const most = row.top_provider?.max_completion_tokens ?? Number.MAX_SAFE_INTEGER;
-  const answer = answerTo(request, reply, Math.min(request.maxOutputTokens ?? most, most), call.choices);
-  const created = Math.floor(record.at / 1000);
-  const envelope: Envelope = {
-    id: `gen-${created}-${crypto.randomUUID().replaceAll('-', '').slice(0, 20)}`,
-    provider: reply.provider ?? vendorOf(row.id),
-    model: row.id,
-    created,
-  };
-  record.generationId = envelope.id;
-  const serving: Serving = {
-    ...exchange,
-    call,
-    row,
-    reply,
-    answer,
-    envelope,
-    deltas: deltasOf(answer, reply),
-  };
+  const serving = prepare(exchange, call, reply);
+  record.generationId = serving.served.id;
   if (fault?.kind === 'hang') {
     await wait(Infinity, gone);
     chargeAbort(serving, 0);
-  } else if (request.stream) await answerInChunks(serving);
+  } else if (request.stream && wire.events) await answerInChunks(serving, wire.events(serving.served));
   else answerWhole(serving);
 }

@@ -30,6 +30,7 @@ type DefaultRow = readonly [
   context: number,
   output: number | null,
   more?: Partial<SimulatorPricing>,
+  gives?: 'text' | 'embeddings' | 'image',
 ];
 
 function cache(read: string, write?: string): Partial<SimulatorPricing> {
@@ -69,18 +70,23 @@ const DEFAULT_ROWS: readonly DefaultRow[] = [
   ['meta-llama/llama-3.3-70b-instruct:free', '0', '0', 131_072, null],
   ['x-ai/grok-4.3', '0.00000125', '0.0000025', 1_000_000, null, cache('0.0000002')],
   ['openrouter/auto', '-1', '-1', 2_000_000, null],
+  ['openai/text-embedding-3-small', '0.00000002', '0', 8192, null, {}, 'embeddings'],
+  ['openai/text-embedding-3-large', '0.00000013', '0', 8192, null, {}, 'embeddings'],
+  ['openai/gpt-image-1', '0.000005', '0.00004', 32_000, null, {}, 'image'],
+  // by the piece, not by tokens
+  ['openai/dall-e-3', '0', '0', 4000, null, { image: '0.04' }, 'image'],
 ];
 
 /** The models of a simulator that was given none: real ids with their list prices of mid 2026. */
 export const DEFAULT_MODELS: readonly SimulatorModel[] = DEFAULT_ROWS.map(
-  ([id, prompt, completion, context, output, more]) => ({
+  ([id, prompt, completion, context, output, more, gives = 'text']) => ({
     id,
     canonical_slug: id,
     name: id,
     created: 1_770_000_000,
     description: '',
     context_length: context,
-    architecture: { modality: 'text->text', input_modalities: ['text'], output_modalities: ['text'] },
+    architecture: { modality: `text->${gives}`, input_modalities: ['text'], output_modalities: [gives] },
     pricing: { prompt, completion, ...more },
     top_provider: { context_length: context, max_completion_tokens: output, is_moderated: false },
     per_request_limits: null,
@@ -104,12 +110,48 @@ export function findModel(models: readonly SimulatorModel[], id: string): Simula
   return models.find((row) => dashed(row.id) === dashed(id));
 }
 
+/** The model without its vendor, and without the date that its maker may give it. */
+function bareId(id: string): string {
+  return id.slice(id.indexOf('/') + 1);
+}
+
+const DATE = /-(?:\d{8}|\d{4}-\d{2}-\d{2})$/;
+
+/** Looks a model up by the name that its maker gives it, dated or not: `gpt-5-mini`, `claude-haiku-4-5-20251001`. */
+function findBare(models: readonly SimulatorModel[], id: string): SimulatorModel | undefined {
+  for (const name of [id, id.replace(DATE, '')]) {
+    const row = models.find((each) => dashed(bareId(each.id)) === dashed(name));
+    if (row) return row;
+  }
+  return undefined;
+}
+
+/** The row that serves by the script's word: any name of a listed model. */
+export function findServed(models: readonly SimulatorModel[], id: string): SimulatorModel | undefined {
+  const row = findModel(models, id) ?? findModel(models, id.replace(DATE, ''));
+  return row ?? (id.includes('/') ? undefined : findBare(models, id));
+}
+
+/** What an answer calls the model that serves: a dated name as the script says it, with or without the vendor. */
+export function servedName(row: SimulatorModel, told: string | undefined, form: 'vendor' | 'bare'): string {
+  const name = told !== undefined && DATE.test(told) ? bareId(told) : bareId(row.id);
+  return form === 'bare' ? name : row.id.slice(0, row.id.indexOf('/') + 1) + name;
+}
+
+/** Whether a model gives what an API is asked for; one that doesn't tell can do all. */
+function gives(row: SimulatorModel, wanted: string): boolean {
+  const { output_modalities: outputs } = (row['architecture'] ?? {}) as { output_modalities?: unknown };
+  return !Array.isArray(outputs) || outputs.includes(wanted);
+}
+
 interface Lookup {
   row: SimulatorModel | undefined;
   variant: string;
 }
 
-function lookUp(models: readonly SimulatorModel[], id: string): Lookup {
+function lookUp(models: readonly SimulatorModel[], id: string, form: RouteTerms['form']): Lookup {
+  if (form !== 'vendor' && !id.includes('/')) return { row: findBare(models, id), variant: '' };
+  if (form === 'bare') return { row: undefined, variant: '' };
   const [base = id, variant = ''] = id.split(':');
   const listed = findModel(models, id);
   if (listed || !ROUTING_VARIANTS.has(variant)) return { row: listed, variant };
@@ -142,17 +184,32 @@ function dearestFirst(a: SimulatorModel, b: SimulatorModel): number {
   );
 }
 
-/** Says which models may serve the call: the named ones that are listed, priced and within `max_price`. */
-export function routeCall(
-  models: readonly SimulatorModel[],
-  named: readonly string[],
-  maxPrice: unknown,
-): Route | Refusal {
+/** What a call says of the models that may serve it. */
+export interface RouteTerms {
+  named: readonly string[];
+  maxPrice?: unknown;
+  /** Which names are known: `vendor/model`, the model alone, or both. */
+  form: 'vendor' | 'bare' | 'either';
+  gives: string;
+}
+
+function unknownModel(id: string, form: RouteTerms['form']): Refusal {
+  if (form === 'bare') {
+    return { status: 404, message: `The model \`${id}\` does not exist or you do not have access to it.` };
+  }
+  if (id.endsWith(':free')) return { status: 404, message: `No endpoints found for ${id}.` };
+  return { status: 400, message: `${id} is not a valid model ID` };
+}
+
+/** Says which models may serve the call: the named ones that are listed, able, priced and within `max_price`. */
+export function routeCall(listed: readonly SimulatorModel[], terms: RouteTerms): Route | Refusal {
+  const { form, maxPrice, named } = terms;
+  const models = listed.filter((row) => gives(row, terms.gives));
   const rows: SimulatorModel[] = [];
   const online = new Set<string>();
   let known = false;
   for (const id of named) {
-    const { row, variant } = lookUp(models, id);
+    const { row, variant } = lookUp(models, id, form);
     // The router is mean: it takes the dearest model there is.
     const found =
       id === AUTO ? models.filter((each) => isPriced(each.pricing)).toSorted(dearestFirst) : [row];
@@ -167,8 +224,7 @@ export function routeCall(
   }
   if (rows.length > 0) return { rows, online };
   const id = named[0] ?? '';
-  if (!known && id.endsWith(':free')) return { status: 404, message: `No endpoints found for ${id}.` };
-  if (!known) return { status: 400, message: `${id} is not a valid model ID` };
+  if (!known) return unknownModel(id, form);
   return {
     status: 404,
     message:

@@ -4,11 +4,17 @@
 export interface SimulatedRequest {
   /** Number of the request, from 1. */
   readonly id: number;
+  /** The API that was called. */
+  readonly wire: 'chat' | 'responses' | 'messages' | 'embeddings' | 'images' | 'gateway';
   /** The model that the call names first, as it was spelled. */
   readonly model: string;
   /** Ids of the listed models that may serve, in order of preference; never empty. */
   readonly candidates: readonly string[];
   readonly stream: boolean;
+  /**
+   * As the wire had them: messages, or the input items of the Responses API, or the texts to embed. A prompt that is
+   * a string is one message of the user.
+   */
   readonly messages: readonly unknown[];
   readonly tools: readonly unknown[];
   /** Prompt tokens by the simulator's own count, before any override. */
@@ -33,7 +39,7 @@ export type Fault =
   | { kind: 'no-usage' }
   | { kind: 'zero-usage' }
   | { kind: 'bad-usage'; usage: unknown }
-  /** The last chunk, which has the usage, has `choices: []`. */
+  /** Chat completions: the last chunk, which has the usage, has `choices: []` (as OpenAI's always has). */
   | { kind: 'usage-without-choices' }
   /** Headers never come. Billed as an abort once the client has left. */
   | { kind: 'hang' }
@@ -55,14 +61,23 @@ export interface Reply {
   reasoningTokens?: number;
   cacheReadTokens?: number;
   cacheWriteTokens?: number;
-  /** Default: `length` when the limit cut the answer, else `tool_calls` or `stop`. */
+  /** Base64 of PNGs that the model draws, or how many. Default: as many as the images API is asked for. */
+  images?: readonly string[] | number;
+  /** Part of the output tokens. Default: by size and quality on the images API, else 1,290 an image. */
+  imageTokens?: number;
+  /** In the words of chat completions; each wire has its own for it. Default: `length` when the limit cut the answer, else `tool_calls` or `stop`. */
   finishReason?: string;
   /** How many chunks the text and reasoning come in. Default: one for each 24 characters, at most 32. */
   chunks?: number;
   chunkDelayMs?: number;
   firstChunkDelayMs?: number;
-  /** Id of the listed model that serves and is billed. Default: the first candidate. */
+  /**
+   * The listed model that serves and is billed, by any of its names, a date at the end included: a dated name is
+   * also what the answer says. Default: the first candidate.
+   */
   servedModel?: string;
+  /** The answer doesn't say which model served. */
+  unnamedModel?: boolean;
   /** Name of the host that serves. Default: the vendor of the model. */
   provider?: string;
   /** The call runs on the user's own key: the upstream bills the tokens, OpenRouter a fee of 5 %. */
@@ -77,6 +92,8 @@ export interface TokenCounts {
   promptTokens: number;
   completionTokens: number;
   reasoningTokens: number;
+  /** Part of the completion too. */
+  imageTokens: number;
   cacheReadTokens: number;
   cacheWriteTokens: number;
 }
@@ -85,6 +102,7 @@ export interface TokenCounts {
 export interface Answer extends TokenCounts {
   reasoning: string;
   text: string;
+  images: readonly string[];
   toolCalls: readonly { id: string; name: string; arguments: string }[];
   finishReason: string;
   /** How many times the answer is given (`n` of the call). */
@@ -147,6 +165,36 @@ function takeToolCalls(reply: Reply, requestId: number, budget: Budget): Answer[
   return taken;
 }
 
+/** The smallest PNG: one pixel. */
+const PIXEL =
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+
+/** What a call says of how it may be answered. */
+export interface AnswerTerms {
+  /** Output tokens for each choice. */
+  limit: number;
+  choices: number;
+  imagesOut: { count: number; tokensEach: number };
+}
+
+/** Images that fit into the budget, whole ones only, and their tokens. */
+function takeImages(
+  reply: Reply,
+  { count, tokensEach }: AnswerTerms['imagesOut'],
+  budget: Budget,
+): { images: readonly string[]; imageTokens: number } {
+  const given = reply.images ?? count;
+  const drawn = typeof given === 'number' ? Array.from({ length: given }, () => PIXEL) : given;
+  if (drawn.length === 0) return { images: [], imageTokens: 0 };
+  const each = reply.imageTokens === undefined ? tokensEach : Math.ceil(reply.imageTokens / drawn.length);
+  const images = drawn.slice(0, each === 0 ? drawn.length : Math.floor(budget.left / each));
+  const isWhole = images.length === drawn.length;
+  const imageTokens = isWhole ? (reply.imageTokens ?? each * images.length) : each * images.length;
+  budget.left -= imageTokens;
+  if (!isWhole) budget.cut = true;
+  return { images, imageTokens };
+}
+
 /** Text for a reply that only says how many tokens it has. */
 function filler(tokens: number): string {
   return 'all work and no play '.repeat(Math.ceil(Math.max(0, tokens) / 5)).slice(0, Math.max(0, tokens) * 4);
@@ -154,21 +202,24 @@ function filler(tokens: number): string {
 
 /**
  * The answer to a call: the reply cut to `limit` output tokens for each choice, and its token counts.
- * Reasoning comes first, then text, then tool calls, as models do it.
+ * Reasoning comes first, then text, then images and tool calls, as models do it.
  */
-export function answerTo(request: SimulatedRequest, reply: Reply, limit: number, choices: number): Answer {
+export function answerTo(request: SimulatedRequest, reply: Reply, terms: AnswerTerms): Answer {
+  const { choices, imagesOut, limit } = terms;
   const hidden = reply.reasoningTokens ?? tokensOfText(reply.reasoning ?? '');
   const budget: Budget = { left: limit, cut: false };
   const reasoning = takeText(reply.reasoning ?? '', budget);
   const reasoningTokens = Math.min(hidden, limit);
   if (hidden > limit) budget.cut = true;
   budget.left = Math.min(budget.left, limit - reasoningTokens);
+  const draws = reply.images !== undefined || imagesOut.count > 0;
   const silent =
-    reply.text === undefined && reply.toolCalls === undefined && reply.outputTokens !== undefined;
+    reply.text === undefined && reply.toolCalls === undefined && reply.outputTokens !== undefined && !draws;
   const text = takeText(silent ? filler((reply.outputTokens ?? 0) - hidden) : (reply.text ?? ''), budget);
-  const beforeTools = budget.left;
+  const beforeRest = budget.left;
+  const { images, imageTokens } = takeImages(reply, imagesOut, budget);
   const toolCalls = takeToolCalls(reply, request.id, budget);
-  const spoken = reasoningTokens + tokensOfText(text) + (beforeTools - budget.left);
+  const spoken = reasoningTokens + tokensOfText(text) + (beforeRest - budget.left);
   const wanted = reply.outputTokens ?? spoken;
   const output = Math.min(wanted, limit);
   const cut = budget.cut || wanted > limit;
@@ -177,11 +228,13 @@ export function answerTo(request: SimulatedRequest, reply: Reply, limit: number,
   return {
     reasoning,
     text,
+    images,
     toolCalls,
     choices,
     promptTokens: Math.max(reply.inputTokens ?? request.inputTokens, cacheReadTokens + cacheWriteTokens),
     completionTokens: output * choices,
     reasoningTokens: Math.min(reasoningTokens, output) * choices,
+    imageTokens: Math.min(imageTokens, Math.max(0, output - reasoningTokens)) * choices,
     cacheReadTokens,
     cacheWriteTokens,
     finishReason: cut ? 'length' : (reply.finishReason ?? (toolCalls.length > 0 ? 'tool_calls' : 'stop')),
@@ -192,11 +245,13 @@ export function answerTo(request: SimulatedRequest, reply: Reply, limit: number,
 export function countsAfter(answer: Answer, sent: number, total: number): TokenCounts {
   const completionTokens =
     sent >= total ? answer.completionTokens : share(answer.completionTokens, sent, total);
+  const beforeImages = answer.completionTokens - answer.imageTokens;
   return {
     promptTokens: answer.promptTokens,
     completionTokens,
     // Reasoning comes before the text, so it is generated first.
     reasoningTokens: Math.min(answer.reasoningTokens, completionTokens),
+    imageTokens: Math.max(0, completionTokens - beforeImages),
     cacheReadTokens: answer.cacheReadTokens,
     cacheWriteTokens: answer.cacheWriteTokens,
   };
@@ -208,8 +263,8 @@ function share(tokens: number, sent: number, total: number): number {
 
 /** The script that is used when there is none: says back the last words of the user. */
 export function echo(request: SimulatedRequest): Reply {
-  const last = request.messages.at(-1) as { content?: unknown } | undefined;
-  const content = last?.content;
+  const last = request.messages.at(-1) as { content?: unknown; output?: unknown } | undefined;
+  const content = last?.content ?? last?.output;
   const text = typeof content === 'string' ? content : JSON.stringify(content ?? '');
   return { text: `You said: ${text.slice(-60)}` };
 }

@@ -1,5 +1,6 @@
 /**
- * A stand-in for OpenRouter: a loopback server with its wire format, faults on demand, and its own bill.
+ * A stand-in for OpenRouter, and for the makers' own APIs: a loopback server with their wire formats, faults on
+ * demand, and its own bill.
  * What it billed is the truth that tests of a spend guard judge by.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -9,14 +10,21 @@ import type { BillLine } from './bill.ts';
 import {
   refuse,
   sendJson,
-  serveCompletion,
+  serveCall,
   type Exchange,
   type RecordedRequest,
   type Settings,
 } from './exchange.ts';
-import { DEFAULT_MODELS, type SimulatorModel } from './models.ts';
+import { DEFAULT_MODELS, type Refusal, type SimulatorModel } from './models.ts';
 import { echo, type Reply, type SimulatedRequest } from './script.ts';
-import { generationBody, keyBody } from './wire.ts';
+import { generationBody, keyBody, modelsBody } from './look-ups.ts';
+import { CHAT } from './wires/chat.ts';
+import { EMBEDDINGS } from './wires/embeddings.ts';
+import { GATEWAY } from './wires/gateway.ts';
+import { IMAGES } from './wires/images.ts';
+import { MESSAGES } from './wires/messages.ts';
+import { RESPONSES } from './wires/responses.ts';
+import type { Dialect, Wire } from './wires/wire.ts';
 
 export interface SimulatorOptions {
   /** Models and prices in the format of OpenRouter's list. Default: `DEFAULT_MODELS`. */
@@ -30,11 +38,18 @@ export interface SimulatorOptions {
    * included, or the `full` answer, since many hosts don't notice. Other calls always cost the full answer.
    */
   abortBilling?: 'generated' | 'full';
+  /**
+   * `openrouter` (default), or `openai` for the APIs of the makers themselves: bare model ids (`gpt-5-mini`), no
+   * cost and no provider in the answer, and usage in a chat stream only where `stream_options` asks for it.
+   */
+  dialect?: Dialect;
 }
 
 export interface Simulator extends AsyncDisposable {
   /** `http://127.0.0.1:PORT/api/v1`, the base URL for clients. */
   readonly url: string;
+  /** `http://127.0.0.1:PORT`: `${origin}/api` for Anthropic's client, `${origin}/v3/ai` for the AI Gateway's. */
+  readonly origin: string;
   /** Every request since the start or the last reset, in the order in which they were read. */
   readonly requests: readonly RecordedRequest[];
   /** All that was billed, in nano-USD: the sum of the bill's lines. */
@@ -49,6 +64,23 @@ export interface Simulator extends AsyncDisposable {
 }
 
 const BASE_PATH = '/api/v1';
+
+const WIRES: ReadonlyMap<string, Wire> = new Map([
+  ['/chat/completions', CHAT],
+  ['/responses', RESPONSES],
+  ['/messages', MESSAGES],
+  ['/embeddings', EMBEDDINGS],
+  ['/images/generations', IMAGES],
+  ['/images', IMAGES],
+]);
+
+/** The AI Gateway has a version of its own in its base URL. */
+const GATEWAY_PATH = /^\/(?:api\/)?v\d\/ai\/language-model$/;
+
+function wireOf(path: string): Wire | undefined {
+  if (GATEWAY_PATH.test(path)) return GATEWAY;
+  return path.startsWith(BASE_PATH) ? WIRES.get(path.slice(BASE_PATH.length)) : undefined;
+}
 
 /** Connections that may wait to be accepted; a test may open a thousand at once. */
 const BACKLOG = 4096;
@@ -97,7 +129,10 @@ function record(books: Books, request: IncomingMessage, bodyText: string): Recor
 
 function answerLookUp(exchange: Exchange, books: Books, url: URL): void {
   const { response, settings } = exchange;
-  if (url.pathname === `${BASE_PATH}/models`) sendJson(response, 200, { data: settings.models });
+  const notFound: Refusal = { status: 404, message: 'Not Found' };
+  if (url.pathname === `${BASE_PATH}/models`)
+    sendJson(response, 200, modelsBody(settings.models, settings.dialect));
+  else if (settings.dialect === 'openai') return refuse(exchange, notFound);
   else if (url.pathname === `${BASE_PATH}/key`) {
     const credits = books.lines.reduce((sum, line) => sum + line.creditsNanoUsd, 0n);
     sendJson(response, 200, keyBody(credits));
@@ -106,7 +141,7 @@ function answerLookUp(exchange: Exchange, books: Books, url: URL): void {
     const line = books.lines.find((each) => each.generationId === id);
     if (!line) return refuse(exchange, { status: 404, message: `Generation ${id} not found` });
     sendJson(response, 200, generationBody(line));
-  } else return refuse(exchange, { status: 404, message: 'Not Found' });
+  } else return refuse(exchange, notFound);
   exchange.record.outcome = 'completed';
 }
 
@@ -121,6 +156,12 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
   }
 }
 
+/** Anthropic's client has a header of its own for its key. */
+function isAuthorised({ headers }: IncomingMessage, wire: Wire | undefined): boolean {
+  if (/^Bearer \S/.test(headers.authorization ?? '')) return true;
+  return wire === MESSAGES && (headers['x-api-key'] ?? '') !== '';
+}
+
 async function serveRequest(state: State, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const gone = new AbortController();
   response.on('close', () => {
@@ -130,8 +171,11 @@ async function serveRequest(state: State, request: IncomingMessage, response: Se
   response.on('error', () => {});
   const { books } = state;
   const bodyText = await text(request);
+  const url = new URL(request.url ?? '/', 'http://simulator');
+  const wire = wireOf(url.pathname);
   const exchange: Exchange = {
     settings: state.settings,
+    wire: wire ?? CHAT,
     record: record(books, request, bodyText),
     response,
     gone: gone.signal,
@@ -140,15 +184,13 @@ async function serveRequest(state: State, request: IncomingMessage, response: Se
       books.billed += line.nanoUsd;
     },
   };
-  const url = new URL(request.url ?? '/', 'http://simulator');
   const isPublic = url.pathname === `${BASE_PATH}/models`;
-  const authorised = /^Bearer \S/.test(request.headers.authorization ?? '');
   try {
-    if (!isPublic && !authorised) refuse(exchange, { status: 401, message: 'No auth credentials found' });
-    else if (request.method === 'GET') answerLookUp(exchange, books, url);
-    else if (request.method === 'POST' && url.pathname === `${BASE_PATH}/chat/completions`) {
-      await serveCompletion(exchange);
-    } else refuse(exchange, { status: 404, message: 'Not Found' });
+    if (!isPublic && !isAuthorised(request, wire)) {
+      refuse(exchange, { status: 401, message: 'No auth credentials found' });
+    } else if (request.method === 'GET') answerLookUp(exchange, books, url);
+    else if (request.method === 'POST' && wire) await serveCall(exchange);
+    else refuse(exchange, { status: 404, message: 'Not Found' });
   } catch (error) {
     // A mistake in a script: said out loud, in the only place that the caller is sure to look at.
     const message = `Internal Server Error (simulator script): ${String(error)}`;
@@ -184,6 +226,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       respond: options.respond ?? echo,
       latencyMs: typeof latencyMs === 'number' ? () => latencyMs : latencyMs,
       abortBilling: options.abortBilling ?? 'generated',
+      dialect: options.dialect ?? 'openrouter',
     },
     books: newBooks(),
     active: 0,
@@ -197,8 +240,10 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     server.listen({ host: '127.0.0.1', port: 0, backlog: BACKLOG }, resolve);
   });
   const { port } = server.address() as AddressInfo;
+  const origin = `http://127.0.0.1:${port}`;
   return {
-    url: `http://127.0.0.1:${port}${BASE_PATH}`,
+    url: `${origin}${BASE_PATH}`,
+    origin,
     get requests() {
       return state.books.requests;
     },

@@ -1,0 +1,96 @@
+/** `POST /embeddings`, in OpenRouter's form or OpenAI's own. */
+import type { BillLine } from '../bill.ts';
+import type { Refusal } from '../models.ts';
+import { tokensOfText } from '../script.ts';
+import {
+  costOf,
+  errorBody,
+  modelOf,
+  namedModels,
+  upstreamErrorBody,
+  usageOf,
+  type CallShape,
+  type Incoming,
+  type Json,
+  type Served,
+  type Wire,
+} from './wire.ts';
+
+const DEFAULT_DIMENSIONS = 1536;
+
+/** A list of numbers is one text that is already in tokens. */
+function textsOf(input: unknown): unknown[] {
+  if (typeof input === 'string') return [input];
+  if (!Array.isArray(input)) return [];
+  return typeof input[0] === 'number' ? [input] : (input as unknown[]);
+}
+
+function tokensOf(text: unknown): number {
+  return Array.isArray(text)
+    ? text.length
+    : tokensOfText(typeof text === 'string' ? text : JSON.stringify(text));
+}
+
+function read(incoming: Incoming): CallShape | Refusal {
+  const texts = textsOf(incoming.body['input']);
+  if (texts.length === 0) return { status: 400, message: "Missing required parameter: 'input'." };
+  const route = namedModels(incoming);
+  if ('status' in route) return route;
+  return {
+    ...route,
+    stream: false,
+    messages: texts,
+    tools: [],
+    inputTokens: texts.reduce<number>((sum, text) => sum + tokensOf(text), 0),
+    limit: undefined,
+  };
+}
+
+/** A direction of length one that depends on the text alone, so that equal texts are equal. */
+function vectorOf(text: unknown, dimensions: number): number[] {
+  let seed = 2_166_136_261;
+  for (const character of JSON.stringify(text)) {
+    seed = Math.imul(seed ^ (character.codePointAt(0) ?? 0), 16_777_619);
+  }
+  const values = Array.from({ length: dimensions }, () => {
+    seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) | 0;
+    return seed / 2 ** 31;
+  });
+  const length = Math.hypot(...values) || 1;
+  return values.map((value) => Math.fround(value / length));
+}
+
+function asBase64(vector: readonly number[]): string {
+  return Buffer.from(new Float32Array(vector).buffer).toString('base64');
+}
+
+function whole(served: Served, line: BillLine): Json {
+  const { body, messages } = served.request;
+  const dimensions = typeof body['dimensions'] === 'number' ? body['dimensions'] : DEFAULT_DIMENSIONS;
+  return {
+    object: 'list',
+    data: messages.map((text, index) => {
+      const vector = vectorOf(text, dimensions);
+      const embedding = body['encoding_format'] === 'base64' ? asBase64(vector) : vector;
+      return { object: 'embedding', index, embedding };
+    }),
+    ...modelOf(served),
+    ...(served.dialect === 'openrouter' && { id: served.id, provider: served.provider }),
+    ...usageOf(served, line, ({ promptTokens }) => ({
+      prompt_tokens: promptTokens,
+      total_tokens: promptTokens,
+      ...costOf(served, line),
+    })),
+  };
+}
+
+export const EMBEDDINGS: Wire = {
+  name: 'embeddings',
+  gives: 'embeddings',
+  ids: (dialect) => (dialect === 'openai' ? 'bare' : 'vendor'),
+  idPrefix: () => 'gen-',
+  read,
+  refusal: errorBody,
+  whole,
+  failed: upstreamErrorBody,
+};
