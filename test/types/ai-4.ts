@@ -13,7 +13,11 @@ void ai.generateText({ model, prompt: 'x', providerOptions });
 
 const streamed = ai.streamText({ model, prompt: 'x', providerOptions });
 export const response: Promise<Response> = toGuardedResponse(streamed);
-void toGuardedResponse(streamed, { sendReasoning: true, headers: { a: 'b' }, getErrorMessage: spendErrorText });
+void toGuardedResponse(streamed, {
+  sendReasoning: true,
+  headers: { a: 'b' },
+  getErrorMessage: spendErrorText,
+});
 // @ts-expect-error -- the options are those of the result's own method
 void toGuardedResponse(streamed, { sendReasoning: 'yes' });
 // @ts-expect-error -- a policy is checked
