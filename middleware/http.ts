@@ -18,8 +18,9 @@ export interface GuardRouteOptions<Request> {
  * the scope, and where one is refused and nothing catches the error, the answer is a 402 with the reason
  * (`blockedResponse`). Other errors are the handler's own.
  *
- * A `streamText` that is refused does not throw: return `toGuardedResponse(result)` for it. Throws
- * `AgentGuardError` (`invalid_config`) for a scope that isn't valid.
+ * A `streamText` that is refused does not throw: return `toGuardedResponse(result)` for it. Rejects with
+ * `AgentGuardError` (`invalid_config`) for a scope that isn't valid, and on a runtime without AsyncLocalStorage: there,
+ * give the scope with each call and use `blockedResponse`.
  */
 export function guardRoute<Request, Rest extends unknown[]>(
   { scope }: GuardRouteOptions<Request>,

@@ -1,6 +1,14 @@
 /** Runs every example and every TypeScript block of the README against the built package, as a user would. */
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -44,7 +52,11 @@ afterAll(async () => {
 });
 
 describe('examples', () => {
-  it.each(readdirSync(EXAMPLES).filter((name) => name.endsWith('.ts')))('%s runs', async (name) => {
+  const programs = readdirSync(EXAMPLES)
+    .map((name) => (name.endsWith('.ts') ? name : join(name, 'run.ts')))
+    .filter((name) => existsSync(join(EXAMPLES, name)));
+
+  it.each(programs)('%s runs', async (name) => {
     const run = await node(join(EXAMPLES, name), { AGENTGUARD_HOME: home, TMPDIR: home });
     expect(run).toMatchObject({ code: 0, stderr: '' });
     expect(run.stdout).not.toBe('');
@@ -63,6 +75,25 @@ describe('examples', () => {
       execFile(process.execPath, [cli, 'verify', folder, '--json'], (_error, stdout) => resolve(stdout));
     });
     expect(JSON.parse(verdict)).toMatchObject({ integrity: 'valid' });
+  });
+
+  it('04 gives each user an allowance, and a 402 beyond it', async () => {
+    const { stdout } = await node(join(EXAMPLES, '04-hono-per-request-scope.ts'), { TMPDIR: home });
+    const rows = stdout.split('\n').map((line) => line.split(/\s+/).slice(0, 3).join(' '));
+    expect(rows).toEqual(
+      expect.arrayContaining([
+        'token-of-alice 200 A',
+        'token-of-alice 402 cap_spent',
+        'token-of-bob 200 A',
+        'stolen 401 unknown',
+      ]),
+    );
+    expect(stdout).toMatch(/^billed +\$0\.011565$/m);
+  });
+
+  it('06 answers 402 beyond its burst guard', async () => {
+    const { stdout } = await node(join(EXAMPLES, '06-edge-worker/run.ts'), {});
+    expect(stdout.match(/^\d: \d+/gm)).toEqual(['1: 200', '2: 200', '3: 402']);
   });
 });
 

@@ -10,8 +10,8 @@
 import { createOpenRouter } from '@openrouter/ai-sdk-provider';
 import { generateText, wrapLanguageModel } from 'ai';
 import { createSpendGuard, memoryLedger } from '@agentguard-run/spend';
-import { spendGuard } from '@agentguard-run/spend/ai-sdk';
-import { guardRoute } from '@agentguard-run/spend/http';
+import { spendGuard, spendOptions } from '@agentguard-run/spend/ai-sdk';
+import { blockedResponse } from '@agentguard-run/spend/http';
 
 interface Env {
   OPENROUTER_API_KEY: string;
@@ -33,35 +33,40 @@ const guard = createSpendGuard({
   ledger: memoryLedger(),
 });
 
-const answer = guardRoute(
-  {
-    // set by your own gateway in front of the worker, which removes it from what clients send
-    scope: (request: Request) => {
-      const userId = request.headers.get('x-verified-user');
-      return userId === null ? new Response('who are you?', { status: 401 }) : { userId };
-    },
-  },
-  async (request: Request, env: Env) => {
-    const openrouter = createOpenRouter({
-      apiKey: env.OPENROUTER_API_KEY,
-      baseURL: env.OPENROUTER_BASE_URL ?? 'https://openrouter.ai/api/v1',
-    });
-    const model = wrapLanguageModel({
-      model: openrouter('anthropic/claude-opus-4-7'),
-      middleware: spendGuard(guard),
-    });
+/** Set by your own gateway in front of the worker, which removes it from what clients send. */
+const USER_HEADER = 'x-verified-user';
+
+async function answer(request: Request, env: Env): Promise<Response> {
+  const userId = request.headers.get(USER_HEADER);
+  if (userId === null) return new Response('who are you?', { status: 401 });
+  const openrouter = createOpenRouter({
+    apiKey: env.OPENROUTER_API_KEY,
+    baseURL: env.OPENROUTER_BASE_URL ?? 'https://openrouter.ai/api/v1',
+  });
+  const model = wrapLanguageModel({
+    model: openrouter('anthropic/claude-opus-4-7'),
+    middleware: spendGuard(guard),
+  });
+  try {
     const { text } = await generateText({
       model,
       prompt: await request.text(),
       maxOutputTokens: 200,
       maxRetries: 0,
+      // Not every edge runtime has AsyncLocalStorage, which `withSpendScope` and `guardRoute` need: the call itself
+      // says who is calling.
+      providerOptions: spendOptions({ scope: { userId } }),
     });
     return new Response(text);
-  },
-);
+  } catch (error) {
+    const refused = blockedResponse(error);
+    if (refused === undefined) throw error;
+    return refused;
+  }
+}
 
 const worker = {
-  async fetch(request: Request, env: Env, context: Context): Promise<Response> {
+  fetch(request: Request, env: Env, context: Context): Promise<Response> {
     const response = answer(request, env);
     context.waitUntil(response);
     return response;

@@ -23,7 +23,7 @@ interface Manifest {
 interface Package {
   manifest: Manifest;
   /** The packed package. */
-  tarball(): Promise<Buffer>;
+  tarball: () => Promise<Buffer>;
 }
 
 export interface LocalRegistry extends AsyncDisposable {

@@ -2,15 +2,24 @@
 import { useChat } from '@ai-sdk/react';
 import { useState } from 'react';
 
-/** What a refusal says. A 402 has its JSON as the message; in mid-stream it is the text of `spendErrorText`. */
+interface Refusal {
+  message: string;
+  cap?: { reason?: string };
+  retryAfterMs?: number;
+}
+
+function waitText(waitMs: number): string {
+  const minutes = Math.ceil(waitMs / 60_000);
+  return minutes < 90 ? `${minutes} min` : `${Math.ceil(minutes / 60)} h`;
+}
+
+/** A refusal comes as JSON: as the body of a 402, or in mid-stream as the text of `spendErrorText`. */
 function refusalText({ message }: Error): string {
   try {
-    const { message: text, retryAfterMs } = JSON.parse(message) as {
-      message?: string;
-      retryAfterMs?: number;
-    };
-    const wait = retryAfterMs === undefined ? '' : ` Try again in ${Math.ceil(retryAfterMs / 60_000)} min.`;
-    return `${text ?? message}${wait}`;
+    const { message: text, cap, retryAfterMs } = JSON.parse(message) as Refusal;
+    const why = cap?.reason === undefined ? '' : ` (${cap.reason})`;
+    const wait = retryAfterMs === undefined ? '' : ` Try again in ${waitText(retryAfterMs)}.`;
+    return `${text}${why}${wait}`;
   } catch {
     return message;
   }

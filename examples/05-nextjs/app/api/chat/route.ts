@@ -28,8 +28,8 @@ export const POST = guardRoute({ scope: scopeOf }, async (request: Request) => {
     stopWhen: isStepCount(5),
     messages: await convertToModelMessages(messages),
     maxOutputTokens: 300,
-    // a client that hangs up ends the call; what it has cost by then is settled
-    abortSignal: request.signal,
+    // No `abortSignal`: when the client hangs up, the answer is read to its end and settled at what it cost. With
+    // `abortSignal: request.signal` the call ends at once; what it cost is then unknown and settles at its worst case.
     onError: () => {},
   });
   return toGuardedResponse(result);
