@@ -107,6 +107,15 @@ type Empty<M> = keyof M extends never ? true : false;
   return lines.join('\n');
 }
 
+/** CommonJS that requires every subpath, as Node 22.12 and newer let it. */
+function requireTests(): string {
+  const lines = MODULES.map((name, index) => `import m${index} = require('${name}');`);
+  return [
+    ...lines,
+    `export const all = [${MODULES.map((_name, index) => `m${index}`).join(', ')}] as const;`,
+  ].join('\n');
+}
+
 const USES: Record<Framework, string> = {
   'ai-sdk': `
 import { wrapLanguageModel } from 'ai';
@@ -138,6 +147,7 @@ const RESOLUTIONS = { bundler: 'ESNext', nodenext: 'NodeNext' } as const;
 
 async function typeChecks(folder: string, frameworks: readonly Framework[]): Promise<void> {
   writeFileSync(join(folder, 'any.ts'), typeTests());
+  writeFileSync(join(folder, 'required.cts'), requireTests());
   for (const framework of frameworks) writeFileSync(join(folder, `use-${framework}.ts`), USES[framework]);
   for (const compiler of Object.values(COMPILERS)) {
     for (const [moduleResolution, module] of Object.entries(RESOLUTIONS)) {
@@ -154,7 +164,10 @@ async function typeChecks(folder: string, frameworks: readonly Framework[]): Pro
       };
       writeFileSync(
         join(folder, 'tsconfig.json'),
-        JSON.stringify({ compilerOptions: options, include: ['*.ts'] }),
+        JSON.stringify({
+          compilerOptions: options,
+          include: moduleResolution === 'nodenext' ? ['*.ts', '*.cts'] : ['*.ts'],
+        }),
       );
       const { bin } = JSON.parse(readFileSync(join(BIN, compiler, 'package.json'), 'utf8')) as {
         bin: { tsc: string };
