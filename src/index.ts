@@ -15,6 +15,7 @@ export {
   type Route,
 } from './decide.ts';
 export { definePolicy, parsePolicy, type Policy, type SpendCap, type SpendPolicy } from './policy.ts';
+export { withSpendGuard, type OpenAIGuardOptions } from '../middleware/openai.ts';
 export { withSpendScope, type ScopeField, type SpendScope } from './scope.ts';
 export { setCostOverride, clearCostOverrides, type CostOverride } from './pricing/overrides.ts';
 export type { TokenUsage, ReportedUsage } from './usage.ts';

@@ -7,7 +7,7 @@ import type { LedgerView } from './ledgers/ledger.ts';
 import type { NanoUsd } from './money.ts';
 import type { Policy } from './policy.ts';
 import type { findPrice } from './pricing/find-price.ts';
-import type { Price } from './pricing/price.ts';
+import { compilePrice, type Price } from './pricing/price.ts';
 import {
   carriedConflict,
   checkScope,
@@ -23,6 +23,8 @@ import { spanAt, type WindowSpan } from './windows.ts';
 export interface SpendRequest {
   /** The model as the provider is asked for it. */
   model: string;
+  /** False for what isn't a model's work and has no price of its own: only `unbounded` then says what it costs. */
+  isModel?: boolean;
   /** Whose price list the model's name belongs to, e.g. `openrouter` or `anthropic`. */
   provider?: string;
   /** Other models that may serve the call without asking again (OpenRouter's `models`). */
@@ -207,6 +209,11 @@ function matchPolicies(
   };
 }
 
+/** Stands for what has no price of its own, so that its unbounded cost is what it is refused for. */
+function unpricedRow(model: string): Price {
+  return compilePrice({ model, source: 'none', version: 'not a model', input: '0', output: '0' });
+}
+
 export function prepare(request: SpendRequest, options: PrepareOptions): Prepared {
   const problem = requestProblem(request);
   if (problem !== undefined) throw new AgentGuardError('invalid_config', problem);
@@ -216,7 +223,10 @@ export function prepare(request: SpendRequest, options: PrepareOptions): Prepare
   const prices = new Map<string, Price>();
   const unpriced = new Map<string, string>();
   for (const model of [facts.model, ...facts.fallbacks, ...ladder]) {
-    const found = options.priceOf(model, request.provider);
+    const found =
+      request.isModel === false && model === facts.model
+        ? { price: unpricedRow(model) }
+        : options.priceOf(model, request.provider);
     if ('price' in found) prices.set(model, found.price);
     else unpriced.set(model, found.unknown);
   }

@@ -11,6 +11,8 @@ export interface StreamWatch<T> {
   onPart(part: T): void;
   /** Called once, on whichever ending comes first. Must not reject; the stream closes when it has resolved. */
   onEnd(end: StreamEnd): Promise<unknown>;
+  /** Once it is aborted, parts that nobody has read yet are dropped, as the body of a response drops them. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -30,6 +32,12 @@ export function guardedStream<T>(source: ReadableStream<T>, watch: StreamWatch<T
   function end(how: StreamEnd): Promise<unknown> {
     ending ??= watch.onEnd(how);
     return ending;
+  }
+
+  /** How many parts there are to read. */
+  function unread(): number {
+    if (watch.signal?.aborted === true && ended?.how !== 'done') queue.length = 0;
+    return queue.length;
   }
 
   async function drain(): Promise<void> {
@@ -58,7 +66,7 @@ export function guardedStream<T>(source: ReadableStream<T>, watch: StreamWatch<T
     {
       async pull(controller) {
         // woken by the next part, or by the end
-        if (queue.length === 0 && ended === undefined) await new Promise<void>((resolve) => (wake = resolve));
+        while (unread() === 0 && ended === undefined) await new Promise<void>((resolve) => (wake = resolve));
         if (isCancelled) return;
         if (queue.length > 0) controller.enqueue(queue.shift() as T);
         else if (ended?.how === 'failed') controller.error(ended.error);

@@ -50,10 +50,10 @@ const LAYERS: readonly [string, RegExp][] = [
     /^src\/(guard|guarded-call|hold-queue|prepare|record|explain|events|options|balances|adapter)\.ts$/,
   ],
   ['wire', /^src\/wire\//],
-  ['index', /^src\/index\.ts$/],
   ['adapters', /^(middleware|callbacks)\//],
+  ['index', /^src\/index\.ts$/],
 ];
-const ORDER = ['base', 'facts', 'decide', 'ledgers', 'guard', 'wire', 'index', 'adapters', 'rim'];
+const ORDER = ['base', 'facts', 'decide', 'ledgers', 'guard', 'wire', 'adapters', 'index', 'rim'];
 
 function layerOf(file: string): string {
   const layer = LAYERS.find(([, pattern]) => pattern.test(file))?.[0];

@@ -1,0 +1,259 @@
+/**
+ * What a request of the OpenAI client will cost at most, and the same request with another model or output limit.
+ * Reads and writes the body as it goes over the wire. Pure.
+ */
+import type { SpendRequest } from '../src/prepare.ts';
+import { fieldsOf, isFields, json, listOf, positive, textOf, type Fields } from '../src/wire/fields.ts';
+import { asksForHourInJson, HOUR_CACHE } from '../src/wire/hour-cache.ts';
+import { limitIn, readBody, type Wire } from '../src/wire/request-body.ts';
+import { withDeployment, type Endpoint } from './openai-endpoints.ts';
+import { chatShape, imagesShape, inputsIn, responsesShape } from './openai-prompt.ts';
+
+/** A request as it will be sent. */
+export interface Sending {
+  endpoint: Endpoint;
+  url: string;
+  /** What `fetch` gets: JSON, mostly. */
+  body: unknown;
+  provider: string | undefined;
+}
+
+/** The fields of a body; `undefined` for one that can't be looked into. */
+export function fieldsIn(body: unknown): Fields | undefined {
+  if (typeof body === 'string') {
+    try {
+      const value: unknown = JSON.parse(body);
+      return isFields(value) && !Array.isArray(value) ? value : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+  if (typeof FormData === 'undefined' || !(body instanceof FormData)) return undefined;
+  const fields: Record<string, unknown> = {};
+  for (const [name, value] of body.entries()) {
+    const key = name.replace(/\[\d*\]$/, '');
+    const number = typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : value;
+    fields[key] = key in fields ? [fields[key], number].flat() : number;
+  }
+  return fields;
+}
+
+/** Fields of responses by which the provider adds input, or work, that the request doesn't show. */
+const KEPT = ['previous_response_id', 'conversation', 'prompt', 'context_management'] as const;
+
+/** Tools of responses that the caller's own code runs, besides functions. */
+const RUN_BY_CALLER = /^(function|custom|local_shell|apply_patch|computer|computer_use_preview)$/;
+
+/** `namespace` holds tools of its own. */
+function isRunByCaller(tool: unknown): boolean {
+  const { type, tools } = fieldsOf(tool);
+  if (type === 'namespace') return listOf(tools).every(isRunByCaller);
+  return typeof type === 'string' && RUN_BY_CALLER.test(type);
+}
+
+function feeInResponses(body: Fields): string | undefined {
+  const kept = KEPT.find((name) => body[name] != null);
+  if (kept !== undefined) return `${kept}: input that the provider keeps has no bound`;
+  if (body['background'] === true) return 'background: an answer that comes later has no bound';
+  if (body['image'] != null) return 'image: pictures in an answer have prices of their own';
+  const { mode } = fieldsOf(body['reasoning']);
+  if (mode != null && mode !== 'standard') return `reasoning.mode ${json(mode)} has no known bound`;
+  if (listOf(body['input']).some((item) => fieldsOf(item)['type'] === 'item_reference'))
+    return 'item_reference: input that the provider keeps has no bound';
+  return listOf(body['tools']).every(isRunByCaller)
+    ? undefined
+    : 'the fee of a tool that the provider runs has no bound';
+}
+
+/** Why a body has no bound, beyond what every request can say. */
+function feeOf({ endpoint, provider }: Sending, body: Fields): string | undefined {
+  const { kind } = endpoint;
+  if (kind === 'chat' && body['prediction'] != null)
+    return 'prediction: rejected tokens are billed on top of the limit';
+  if (kind === 'responses') return feeInResponses(body);
+  // others count their answers by the prompt, and two of one prompt would cost twice
+  if (kind === 'images' && provider !== undefined && provider !== 'openai' && provider !== 'azure')
+    return 'images are priced by token at OpenAI alone';
+  return undefined;
+}
+
+/** What every endpoint of these names and asks for. */
+function wireOf(sending: Sending, body: Fields): Wire {
+  const { endpoint } = sending;
+  const first = textOf(listOf(body['models'])[0]);
+  // tools of responses have kinds of their own, and are looked at there
+  const wire = readBody(endpoint.kind === 'responses' ? { ...body, tools: [] } : body, first ?? '');
+  const model = endpoint.deployment ?? wire.model;
+  const asked = /"(cacheControl|cache_control|cachePoint)"/.test(String(sending.body)) ? json(body) : '';
+  const unbounded =
+    wire.unbounded ?? feeOf(sending, body) ?? (asksForHourInJson(asked) ? HOUR_CACHE : undefined);
+  const fallbacks = wire.fallbacks.filter((name) => name !== model);
+  return { ...wire, model, fallbacks, ...(unbounded !== undefined && { unbounded }) };
+}
+
+/** What a prompt costs, and how many answers it asks for. */
+type Asked = Pick<SpendRequest, 'prompt' | 'inputTokens' | 'choices' | 'maxOutputTokens' | 'unbounded'>;
+
+/** OpenAI's own limit of legacy completions that set none. */
+const LEGACY_LIMIT = 16;
+/** A little room around each input of tokens. */
+const TOKENS_PER_INPUT = 8;
+
+function askedInTexts(value: unknown): Asked & { count: number } {
+  const inputs = inputsIn(value);
+  if (inputs === undefined) return { count: 1, unbounded: 'the input is neither text nor tokens' };
+  const { texts, tokens, count } = inputs;
+  if (texts.length === 0) return { count, inputTokens: tokens + count * TOKENS_PER_INPUT };
+  if (tokens > 0) return { count, unbounded: 'the input is text and tokens at once' };
+  return { count, prompt: { texts, messages: count } };
+}
+
+function askedInLegacy(body: Fields, { provider }: Sending): Asked {
+  const { count, ...asked } = askedInTexts(body['prompt'] ?? '');
+  const answers = Math.max(positive(body['n']) ?? 1, positive(body['best_of']) ?? 1);
+  const isOpenAI = provider === 'openai' || provider === 'azure';
+  const choices = answers * count;
+  const { suffix } = body;
+  if (asked.prompt !== undefined && typeof suffix === 'string')
+    asked.prompt = { ...asked.prompt, texts: [...asked.prompt.texts, suffix] };
+  const own = isOpenAI && limitIn(body) === undefined ? { maxOutputTokens: LEGACY_LIMIT } : {};
+  if (body['echo'] === true)
+    return { ...asked, choices, unbounded: 'echo: the prompt is part of the answer' };
+  return { ...asked, ...own, choices };
+}
+
+/** Models whose pictures have a known number of tokens at these sizes, and the most that one of them has. */
+const TOKEN_IMAGES = /^(openai\/)?gpt-image-1(-mini|\.5)?(-\d{4}-\d\d-\d\d)?$/;
+const IMAGE_SIZES: ReadonlySet<unknown> = new Set([
+  undefined,
+  null,
+  'auto',
+  '1024x1024',
+  '1024x1536',
+  '1536x1024',
+]);
+/** 6240 at high quality and 1024x1536; the rest is room for partial pictures and words. */
+const TOKENS_PER_IMAGE = 8192;
+
+function askedInImages(body: Fields, model: string): Asked {
+  const prompt = imagesShape(body);
+  if (!TOKEN_IMAGES.test(model)) return { prompt, unbounded: `images of ${model} are not priced by token` };
+  if (!IMAGE_SIZES.has(body['size'])) return { prompt, unbounded: 'images of this size have no known bound' };
+  return { prompt, maxOutputTokens: TOKENS_PER_IMAGE };
+}
+
+function askedIn(sending: Sending, body: Fields, model: string): Asked {
+  switch (sending.endpoint.kind) {
+    case 'chat':
+      return { prompt: chatShape(body) };
+    case 'responses':
+      return { prompt: responsesShape(body) };
+    case 'completions':
+      return askedInLegacy(body, sending);
+    case 'images':
+      return askedInImages(body, model);
+    default: {
+      const { count: _, ...asked } = askedInTexts(body['input']);
+      // embeddings have no output, and a limit can't be less than one
+      return { ...asked, maxOutputTokens: 1 };
+    }
+  }
+}
+
+/** A request whose cost nobody can bound. */
+function openRequest({ endpoint, provider }: Sending, why?: string): SpendRequest {
+  const { label } = endpoint;
+  return {
+    model: label,
+    ...(provider !== undefined && { provider }),
+    isModel: false,
+    unbounded: why ?? `the cost of ${label} has no bound`,
+    limitCanBeSet: false,
+    canRoute: () => false,
+  };
+}
+
+/** A request as the guard wants to know it. */
+export function spendRequest(sending: Sending): SpendRequest {
+  const { endpoint, provider } = sending;
+  if (endpoint.kind === 'open') return openRequest(sending);
+  const body = fieldsIn(sending.body);
+  if (body === undefined) return openRequest(sending, `the body of ${endpoint.label} can't be read`);
+  const wire = wireOf(sending, body);
+  if (wire.model === '') return openRequest(sending, `${endpoint.label} names no model`);
+  const { unbounded, ...asked } = askedIn(sending, body, wire.model);
+  const why = wire.unbounded ?? unbounded;
+  const limit = wire.limit ?? asked.maxOutputTokens;
+  const isWritable = WRITABLE.has(endpoint.kind);
+  return {
+    model: wire.model,
+    ...(provider !== undefined && { provider }),
+    fallbacks: wire.fallbacks,
+    choices: wire.choices,
+    ...asked,
+    ...(limit !== undefined && { maxOutputTokens: limit }),
+    ...(why !== undefined && { unbounded: why }),
+    ...(wire.reasoningTokens !== undefined && { reasoningTokens: wire.reasoningTokens }),
+    limitCanBeSet: isWritable,
+    canRoute: (model) => carryOut(sending, { model }) !== undefined,
+  };
+}
+
+/** Bodies in which model and limit can be changed: a vector or a picture of another model is another thing. */
+const WRITABLE: ReadonlySet<string> = new Set(['chat', 'responses', 'completions']);
+
+const LIMITS = ['max_tokens', 'max_completion_tokens', 'max_output_tokens'] as const;
+
+/** The name of the output limit in a request that sets none. */
+function limitName({ endpoint, provider }: Sending): (typeof LIMITS)[number] {
+  if (endpoint.kind === 'responses') return 'max_output_tokens';
+  const isOpenAI = provider === 'openai' || provider === 'azure';
+  return endpoint.kind === 'chat' && isOpenAI ? 'max_completion_tokens' : 'max_tokens';
+}
+
+function withLimit(sending: Sending, body: Fields, limit: number): Fields {
+  const given = LIMITS.filter((name) => body[name] != null);
+  const names = given.length > 0 ? given : [limitName(sending)];
+  return { ...body, ...Object.fromEntries(names.map((name) => [name, limit])) };
+}
+
+/** What a decision asks for. */
+export interface Orders {
+  model?: string | undefined;
+  limit?: number | undefined;
+  /** Asks for the usage of a streamed chat, which OpenAI tells only then. */
+  usage?: boolean;
+}
+
+/** The request as it is to be sent, and whether the caller hasn't asked for the usage that its stream will tell. */
+export interface Carried extends Sending {
+  addsUsage: boolean;
+}
+
+function needsUsage({ endpoint, provider }: Sending, body: Fields): boolean {
+  if (endpoint.kind !== 'chat' && endpoint.kind !== 'completions') return false;
+  // OpenRouter tells it anyway
+  if (body['stream'] !== true || provider === 'openrouter') return false;
+  return fieldsOf(body['stream_options'])['include_usage'] !== true;
+}
+
+/** The request as a decision wants it; `undefined` where its body can't be changed. Untouched where nothing is asked. */
+export function carryOut(sending: Sending, orders: Orders): Carried | undefined {
+  const { model, limit, usage } = orders;
+  const asIs = { ...sending, addsUsage: false };
+  const body = fieldsIn(sending.body);
+  const addsUsage = usage === true && body !== undefined && needsUsage(sending, body);
+  if (model === undefined && limit === undefined && !addsUsage) return asIs;
+  if (typeof sending.body !== 'string' || body === undefined || !WRITABLE.has(sending.endpoint.kind))
+    return undefined;
+  let changed = limit === undefined ? body : withLimit(sending, body, limit);
+  let { url } = sending;
+  if (model !== undefined) {
+    const { models: _models, route: _route, ...rest } = changed;
+    changed = { ...rest, model };
+    if (sending.endpoint.deployment !== undefined) url = withDeployment(url, model);
+  }
+  if (addsUsage)
+    changed = { ...changed, stream_options: { ...fieldsOf(body['stream_options']), include_usage: true } };
+  return { ...sending, url, body: JSON.stringify(changed), addsUsage };
+}

@@ -1,0 +1,179 @@
+/** Spend control for the OpenAI client: the same client, every request decided before it leaves. */
+import { notCarriedOut, type AdapterGuard, type Guarding } from '../src/adapter.ts';
+import type { GuardedCall } from '../src/guarded-call.ts';
+import { failureOutcome } from '../src/wire/failure.ts';
+import { fieldsOf, isFields, type Fields } from '../src/wire/fields.ts';
+import { endpointOf, providerAt } from './openai-endpoints.ts';
+import { invalid, readGuarding, type OpenAIGuardOptions } from './openai-options.ts';
+import { watchedResponse } from './openai-response.ts';
+import { carryOut, fieldsIn, spendRequest, type Carried, type Sending } from './openai-wire.ts';
+
+export type { OpenAIGuardOptions } from './openai-options.ts';
+
+/** A request that the client has put together, on its way to `fetch`. */
+interface RequestLike {
+  body?: unknown;
+  method?: string;
+}
+
+type Fetch = (url: string, request: RequestLike, ...rest: unknown[]) => Promise<Response>;
+
+/** The client as far as it is needed here: the hooks that every attempt of every request goes through. */
+interface ClientLike {
+  baseURL: string;
+  withOptions: (options?: object) => ClientLike;
+  makeRequest: (options: unknown, ...rest: unknown[]) => Promise<unknown>;
+  prepareRequest: (request: RequestLike, context: { url: string; options: Fields }) => Promise<void>;
+  fetchWithTimeout: Fetch;
+  /** Newer versions have it around the other. */
+  fetchWithAuth?: Fetch;
+}
+
+/** An attempt of a request that was let through. */
+interface Attempt {
+  call: GuardedCall;
+  carried: Carried;
+  signal: AbortSignal | undefined;
+  isSent: boolean;
+}
+
+interface Context {
+  adapter: AdapterGuard;
+  provider: string | undefined;
+}
+
+function hide(client: object, name: string, value: unknown): void {
+  Object.defineProperty(client, name, { value, enumerable: false, configurable: true, writable: true });
+}
+
+/** What a copy of a client would go without, in versions that forget it. */
+function kept(client: object): Fields {
+  const { _options, apiVersion, deploymentName } = client as Fields;
+  const { apiKey } = fieldsOf(_options);
+  return {
+    ...(typeof apiKey === 'function' && { apiKey }),
+    ...(typeof apiVersion === 'string' && { apiVersion }),
+    ...(typeof deploymentName === 'string' && { deployment: deploymentName }),
+  };
+}
+
+/** Decides an attempt. `undefined` for what isn't guarded; `request` is changed to what was decided. */
+async function open(
+  request: RequestLike,
+  sending: Sending,
+  signal: AbortSignal | undefined,
+  { adapter }: Context,
+): Promise<Attempt | undefined> {
+  if (sending.endpoint.kind === 'free') return undefined;
+  const asked = spendRequest(sending);
+  const call = await adapter.begin({ ...asked, ...(signal && { signal }) });
+  // a guard that is off
+  if (call.receipt === undefined) return undefined;
+  const model = call.decision === 'downgrade' ? call.model : undefined;
+  const usage = call.reason === 'within_caps' || call.reason === 'over_soft_cap';
+  const carried = carryOut(sending, { model, limit: call.maxOutputTokens, usage });
+  if (carried === undefined) throw await notCarriedOut(call, asked.model);
+  if (carried.body !== sending.body) request.body = carried.body;
+  return { call, carried, signal, isSent: false };
+}
+
+/** Sends an attempt and settles it: at once where it failed, else at the end of its answer. */
+async function send(
+  attempt: Attempt,
+  fetch: (url: string) => Promise<Response>,
+  own: AbortSignal | undefined,
+): Promise<Response> {
+  const { call, carried, signal } = attempt;
+  attempt.isSent = true;
+  let response: Response;
+  try {
+    response = await fetch(carried.url);
+  } catch (error) {
+    await call.settle(failureOutcome(error, signal));
+    throw error;
+  }
+  if (!response.ok) {
+    await call.settle(failureOutcome({ status: response.status }, undefined));
+    return response;
+  }
+  const { stream, n } = fieldsIn(carried.body) ?? {};
+  return watchedResponse(response, stream === true || stream === 'true', {
+    choices: typeof n === 'number' ? n : 1,
+    hidesUsage: carried.addsUsage,
+    signal: own,
+    settle: (outcome) => call.settle(outcome),
+    broken({ how }, isStream) {
+      // the client's own controller is the caller's, for a stream; else only its timeout uses it
+      const gaveUp = how === 'cancelled' || signal?.aborted === true || (isStream && own?.aborted === true);
+      return gaveUp ? 'aborted' : how === 'failed' ? 'error' : undefined;
+    },
+  });
+}
+
+/** Puts the hooks into a client that nobody else has. */
+function install(client: ClientLike, context: Context): ClientLike {
+  const { makeRequest, prepareRequest, withOptions } = client;
+  const hook = typeof client.fetchWithAuth === 'function' ? 'fetchWithAuth' : 'fetchWithTimeout';
+  const fetch = client[hook] as Fetch;
+  const attempts = new WeakMap<object, Attempt>();
+  const seen = new WeakSet<object>();
+
+  hide(client, 'withOptions', (options?: object) =>
+    install(withOptions.call(client, options ?? {}), context),
+  );
+
+  hide(client, 'prepareRequest', async (...args: Parameters<ClientLike['prepareRequest']>) => {
+    await prepareRequest.apply(client, args);
+    const [request, { url, options }] = args;
+    const endpoint = endpointOf(request.method ?? 'GET', url, client.baseURL);
+    const isAzure = 'deploymentName' in client || 'apiVersion' in client;
+    const provider = context.provider ?? (isAzure ? 'azure' : providerAt(url));
+    const signal = options['signal'] as AbortSignal | undefined;
+    try {
+      const attempt = await open(request, { endpoint, url, body: request.body, provider }, signal, context);
+      if (attempt !== undefined) for (const key of [request, options]) attempts.set(key, attempt);
+    } catch (error) {
+      // the client sees for itself that it was aborted, and says so in its own words
+      if (signal?.aborted === true && error === signal.reason) return;
+      throw error;
+    }
+    seen.add(request);
+  });
+
+  hide(client, hook, (...args: Parameters<Fetch>) => {
+    const [, request, ...rest] = args;
+    if (!seen.has(request)) throw invalid('a request was not decided');
+    const attempt = attempts.get(request);
+    if (attempt === undefined) return fetch.apply(client, args);
+    const controller = rest[1] as AbortController | undefined;
+    return send(attempt, (url) => fetch.call(client, url, request, ...rest), controller?.signal);
+  });
+
+  hide(client, 'makeRequest', async (options: unknown, ...rest: unknown[]) => {
+    const resolved = (await options) as Fields;
+    try {
+      return await makeRequest.call(client, resolved, ...rest);
+    } catch (error) {
+      const attempt = attempts.get(resolved);
+      if (attempt !== undefined && !attempt.isSent) await attempt.call.settle({ outcome: 'not_sent' });
+      throw error;
+    }
+  });
+  return client;
+}
+
+/**
+ * The same client with every request under the guard: decided, held, settled and recorded, retries and the steps of
+ * tool runners one by one. A copy: `client` itself stays as it is. Whatever `withOptions` makes of it is guarded, too.
+ *
+ * Calls reject with `AgentGuardBlockedError` when they may not be made; every other error is the client's own. Throws
+ * `AgentGuardError` at once for options that aren't valid, and for what isn't a client of `openai` 6 or newer.
+ */
+export function withSpendGuard<C extends object>(client: C, guarding: Guarding | OpenAIGuardOptions): C {
+  const { adapter, provider } = readGuarding(guarding);
+  const hooks = ['withOptions', 'makeRequest', 'prepareRequest', 'fetchWithTimeout'];
+  const missing = isFields(client) ? hooks.find((name) => typeof client[name] !== 'function') : 'withOptions';
+  if (missing !== undefined) throw invalid(`expected a client of openai 6 or newer; ${missing} is missing`);
+  const copy = (client as unknown as ClientLike).withOptions(kept(client));
+  return install(copy, { adapter, provider }) as unknown as C;
+}
