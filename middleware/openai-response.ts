@@ -80,15 +80,15 @@ export async function watchedResponse(
   }
   const type = typeOf(response);
   const isEvents = type === 'text/event-stream' || (isStream && !type.includes('json'));
-  const { signal, broken, settle } = watch;
+  const { signal } = watch;
   if (!isEvents) {
     const whole = wholeReader();
     const body = guardedStream(source, {
       ...(signal && { signal }),
       onPart: (chunk) => whole.see(chunk),
       onEnd(end) {
-        const how = broken(end, false);
-        return settle(how === undefined ? whole.outcome() : { outcome: how });
+        const how = watch.broken(end, false);
+        return watch.settle(how === undefined ? whole.outcome() : { outcome: how });
       },
     });
     return withBody(response, body);
@@ -104,7 +104,7 @@ export async function watchedResponse(
     onPart: (chunk) => (hidesUsage ? undefined : seeAll(events.push(chunk))),
     onEnd(end) {
       if (!hidesUsage) seeAll(events.flush());
-      return settle(tally.outcome(broken(end, true)));
+      return watch.settle(tally.outcome(watch.broken(end, true)));
     },
   });
   return withBody(response, body);

@@ -66,14 +66,11 @@ function feeInResponses(body: Fields): string | undefined {
 }
 
 /** Why a body has no bound, beyond what every request can say. */
-function feeOf({ endpoint, provider }: Sending, body: Fields): string | undefined {
+function feeOf({ endpoint }: Sending, body: Fields): string | undefined {
   const { kind } = endpoint;
   if (kind === 'chat' && body['prediction'] != null)
     return 'prediction: rejected tokens are billed on top of the limit';
   if (kind === 'responses') return feeInResponses(body);
-  // others count their answers by the prompt, and two of one prompt would cost twice
-  if (kind === 'images' && provider !== undefined && provider !== 'openai' && provider !== 'azure')
-    return 'images are priced by token at OpenAI alone';
   return undefined;
 }
 

@@ -34,10 +34,10 @@ export function guardedStream<T>(source: ReadableStream<T>, watch: StreamWatch<T
     return ending;
   }
 
-  /** How many parts there are to read. */
-  function unread(): number {
+  /** True when there is nothing to hand over yet. */
+  function mustWait(): boolean {
     if (watch.signal?.aborted === true && ended?.how !== 'done') queue.length = 0;
-    return queue.length;
+    return queue.length === 0 && ended === undefined && !isCancelled;
   }
 
   async function drain(): Promise<void> {
@@ -66,7 +66,7 @@ export function guardedStream<T>(source: ReadableStream<T>, watch: StreamWatch<T
     {
       async pull(controller) {
         // woken by the next part, or by the end
-        while (unread() === 0 && ended === undefined) await new Promise<void>((resolve) => (wake = resolve));
+        while (mustWait()) await new Promise<void>((resolve) => (wake = resolve));
         if (isCancelled) return;
         if (queue.length > 0) controller.enqueue(queue.shift() as T);
         else if (ended?.how === 'failed') controller.error(ended.error);

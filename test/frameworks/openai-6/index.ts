@@ -1,0 +1,2 @@
+/** The major of `openai` before the newest. */
+export { default as OpenAI } from 'openai';
