@@ -1,2 +1,2 @@
 /** The major of `openai` before the newest. */
-export { default as OpenAI } from 'openai';
+export { default as OpenAI, AzureOpenAI } from 'openai';
