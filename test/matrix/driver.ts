@@ -32,6 +32,8 @@ export interface Driver {
     downgrade?: 'block';
     /** Who served is not reported in these calls. */
     servedModel?: readonly ('generate' | 'stream')[];
+    /** The provider's own cost is not reported in these calls: they settle at tokens × price. */
+    cost?: readonly ('generate' | 'stream')[];
     /** The call can't name fallbacks. */
     fallback?: 'impossible';
   };

@@ -1,0 +1,183 @@
+/** A model of LangChain's whose calls are under a guard, whichever of its many ways they take. */
+import type { AdapterGuard } from '../src/adapter.ts';
+import { AgentGuardError } from '../src/errors.ts';
+import type { SpendGuard } from '../src/guard.ts';
+import { fieldsOf, isFields, type Fields } from '../src/wire/fields.ts';
+import { guardedChunks, guardedGenerate, type Calling } from './langchain-call.ts';
+import { isModel, type BoundTools, type Rungs } from './langchain-route.ts';
+
+/** What calls of a guarded model go by. */
+export interface Guarded {
+  adapter: AdapterGuard;
+  rungs: Rungs;
+  bound?: BoundTools;
+}
+
+/** Whose calls a model's are, where it is guarded; also in what it tells callbacks about itself. */
+export const GUARDED: unique symbol = Symbol.for('agentguard.spend/langchain-guard@1');
+const TARGET = Symbol.for('agentguard.spend/langchain-target@1');
+
+/** The guard that decides a model's calls already. */
+export function guardOf(value: unknown): SpendGuard | undefined {
+  return (fieldsOf(value) as { [GUARDED]?: SpendGuard })[GUARDED];
+}
+
+/** The model inside, where it is guarded by the same guard; else the model itself, so that both guards decide. */
+export function unguarded(model: object, guard: SpendGuard): object {
+  return guardOf(model) === guard ? (model as { [TARGET]: object })[TARGET] : model;
+}
+
+/** What is only known while one call runs. */
+interface Slot {
+  metadata: Fields;
+  downgraded: boolean;
+}
+
+type Method = (...args: unknown[]) => unknown;
+
+/** Where a call starts: each one gets a view of the model that remembers what came with it. */
+const ENTRIES: ReadonlySet<string | symbol> = new Set(['generate', '_streamIterator', 'streamEvents', 'streamV2']);
+/** What gives another model, or a wrapper around one. */
+const MAKERS: ReadonlySet<string | symbol> = new Set(['withConfig', 'bind', 'bindTools', 'withStructuredOutput']);
+const STREAMS: ReadonlySet<string | symbol> = new Set(['_streamResponseChunks', '_streamChatModelEvents']);
+
+/** False for what only the base class has: that calls the model's other methods, and LangChain asks for it by identity. */
+function isOverridden(target: object, name: string | symbol): boolean {
+  let owners = Object.hasOwn(target, name) ? 2 : 0;
+  for (let each = Object.getPrototypeOf(target) as object | null; each !== null; ) {
+    if (Object.hasOwn(each, name)) owners += 1;
+    each = Object.getPrototypeOf(each) as object | null;
+  }
+  return owners > 1;
+}
+
+/** True for a model that looks its own model up at each call (`initChatModel`). */
+function isLookUp(value: unknown): boolean {
+  return isFields(value) && typeof value['_getModelInstance'] === 'function';
+}
+
+/** The model under a guard. */
+export function guarded(target: object, settings: Guarded, slot?: Slot): object {
+  return new Proxy(target, {
+    get(_target, key, view) {
+      if (key === GUARDED) return settings.adapter.guard;
+      if (key === TARGET) return target;
+      const value: unknown = Reflect.get(target, key, view);
+      if (key === 'cache') return slot === undefined ? value : cacheFor(value, slot);
+      if (typeof value !== 'function') return value;
+      return methodFor(value as Method, key, { target, settings, slot, view: view as object }) ?? value;
+    },
+  });
+}
+
+interface Seen {
+  target: object;
+  settings: Guarded;
+  slot: Slot | undefined;
+  view: object;
+}
+
+/** What stands in for a method; `undefined` where the model's own does. */
+function methodFor(method: Method, key: string | symbol, seen: Seen): Method | undefined {
+  const { target, settings, slot, view } = seen;
+  const own = (...args: unknown[]): unknown => Reflect.apply(method, view, args);
+  if (key === 'toJSON') return (...args) => marked(own(...args), settings.adapter.guard);
+  if (key === 'bindTools') return (...args) => boundTo(method, args, seen);
+  if (MAKERS.has(key)) return (...args) => guardedResult(own(...args), settings);
+  if (isLookUp(target)) {
+    if (key !== '_getModelInstance') return undefined;
+    return async (...args) => guardedResult(await own(...args), settings);
+  }
+  if (key === '_generate') {
+    return (messages, options, runManager) => guardedGenerate(calling(seen, { messages, options, runManager }));
+  }
+  if (STREAMS.has(key) && isOverridden(target, key)) {
+    return (messages, options, runManager) =>
+      guardedChunks(calling(seen, { messages, options, runManager }), String(key));
+  }
+  if (slot === undefined && ENTRIES.has(key)) {
+    const own = guarded(target, settings, { metadata: {}, downgraded: false });
+    return (...args) => Reflect.apply(method, own, args);
+  }
+  if (slot !== undefined && key === '_separateRunnableConfigFromCallOptionsCompat') {
+    return (...args) => {
+      const parts = own(...args);
+      slot.metadata = fieldsOf(fieldsOf((parts as readonly unknown[])[0])['metadata']);
+      return parts;
+    };
+  }
+  return undefined;
+}
+
+function calling(
+  { target, settings, slot }: Seen,
+  given: { messages: unknown; options: unknown; runManager: unknown },
+): Calling {
+  const { adapter, rungs, bound } = settings;
+  const { messages, runManager } = given;
+  const called = slot?.metadata ?? fieldsOf(fieldsOf(runManager)['metadata']);
+  return {
+    adapter,
+    ways: { rungs, bound },
+    model: target,
+    messages,
+    options: fieldsOf(given.options),
+    runManager,
+    // as LangChain lays them over each other
+    metadata: { ...called, ...fieldsOf((target as Fields)['metadata']) },
+    onDowngrade() {
+      if (slot !== undefined) slot.downgraded = true;
+    },
+  };
+}
+
+/** A cache that is not told of a cheaper model's answers: it would keep them under the dearer one's name. */
+function cacheFor(cache: unknown, slot: Slot): unknown {
+  if (!isFields(cache)) return cache;
+  return new Proxy(cache, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key, target);
+      if (typeof value !== 'function') return value;
+      if (key === 'update' && slot.downgraded) return () => Promise.resolve();
+      return (value as Method).bind(target);
+    },
+  });
+}
+
+/** What a model tells callbacks about itself, marked so that a handler of the same guard leaves the call to it. */
+function marked(json: unknown, guard: SpendGuard): unknown {
+  if (isFields(json) && Object.isExtensible(json)) Object.defineProperty(json, GUARDED, { value: guard });
+  return json;
+}
+
+/** Tools are remembered as they were given, for a ladder's model of another provider binds them in its own way. */
+function boundTo(method: Method, args: unknown[], { target, settings }: Seen): unknown {
+  const [tools, kwargs] = args;
+  const remembering = { ...settings, bound: { tools, kwargs } };
+  return guardedResult(Reflect.apply(method, guarded(target, remembering), args), remembering);
+}
+
+function guardedResult(result: unknown, settings: Guarded): unknown {
+  if (!isFields(result) || guardOf(result) === settings.adapter.guard) return result;
+  if (isModel(result) || isLookUp(result)) return guarded(result, settings);
+  const { bound } = result;
+  if (!(isModel(bound) || isLookUp(bound)) || guardOf(bound) === settings.adapter.guard) return result;
+  return guardedBinding(result, guarded(bound, settings));
+}
+
+/** A `RunnableBinding` with a guarded model inside. */
+function guardedBinding(binding: object, bound: object): object {
+  return new Proxy(binding, {
+    get: (target, key, view) => (key === 'bound' ? bound : Reflect.get(target, key, view)),
+  });
+}
+
+/** Puts whatever has a model at its heart under a guard. Throws `AgentGuardError` for what has none. */
+export function guardedModel(model: unknown, settings: Guarded): object {
+  if (isFields(model)) {
+    const result = guardedResult(unguarded(model, settings.adapter.guard), settings) as object;
+    if (result !== model || guardOf(fieldsOf(model)['bound']) !== undefined) return result;
+  }
+  const message = 'guardModel: expected a chat model or a completion model; guard it before withStructuredOutput';
+  throw new AgentGuardError('invalid_config', message);
+}

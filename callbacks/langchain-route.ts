@@ -1,0 +1,162 @@
+/**
+ * Sends a call to another model or with another output limit. Every change is checked on the body that the model
+ * will write; what can't be seen there isn't relied on.
+ */
+import { AgentGuardError } from '../src/errors.ts';
+import type { SpendRequest } from '../src/prepare.ts';
+import { isSameModel } from '../src/pricing/resolve.ts';
+import { fieldsOf, isFields, listOf, type Fields } from '../src/wire/fields.ts';
+import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
+import { withMaxTokens, withName, withoutFallbacks } from './langchain-lens.ts';
+import { readPrompt } from './langchain-prompt.ts';
+import { providerOf, readWire, type Sending } from './langchain-wire.ts';
+
+/** The models that a downgrade may come to, by the names that policies call them. */
+export type Rungs = ReadonlyMap<string, object>;
+
+/** What `bindTools` was called with: another provider's model must bind the tools in its own way. */
+export interface BoundTools {
+  tools: unknown;
+  kwargs: unknown;
+}
+
+export function isModel(value: unknown): value is object {
+  return isFields(value) && typeof value['_generate'] === 'function';
+}
+
+/** The ladder as it was given: models by name, or a list of models that have names of their own. */
+export function readLadder(ladder: unknown, unwrap: (model: object) => object): Rungs {
+  const isList = Array.isArray(ladder);
+  const entries = isList
+    ? listOf(ladder).map((model): [unknown, unknown] => [nameOf(model), model])
+    : Object.entries(fieldsOf(ladder));
+  const rungs = new Map<string, object>();
+  for (const [index, [name, model]] of entries.entries()) {
+    const where = isList ? `ladder[${index}]` : `ladder[${JSON.stringify(name)}]`;
+    if (!isModel(model)) {
+      const expected = 'expected a chat model, before bindTools, withStructuredOutput and withConfig';
+      throw new AgentGuardError('invalid_config', `${where}: ${expected}`);
+    }
+    if (typeof name !== 'string' || name === '') {
+      const fix = 'pass the ladder as an object, { [name]: model }';
+      throw new AgentGuardError('invalid_config', `${where}: its model has no name; ${fix}`);
+    }
+    rungs.set(name, unwrap(model));
+  }
+  return rungs;
+}
+
+function nameOf(model: unknown): unknown {
+  const { model: name, modelName } = fieldsOf(model);
+  return name ?? modelName;
+}
+
+function rungFor(rungs: Rungs, id: string): object | undefined {
+  const exact = rungs.get(id);
+  if (exact !== undefined) return exact;
+  for (const [name, model] of rungs) if (isSameModel(name, id)) return model;
+  return undefined;
+}
+
+/** Options that only the model's own class can read, for it wrote them. */
+const OWN_FORM = ['tools', 'tool_choice', 'functions', 'function_call', 'response_format', 'outputConfig'];
+
+/** What binding wrote: on a model of OpenAI's, else on a `RunnableBinding` (`kwargs` before 1.0). */
+function boundOptions(bound: unknown): Fields {
+  const { defaultOptions, kwargs, config } = fieldsOf(bound);
+  const { callbacks, tags, metadata, ...options } = fieldsOf(config);
+  return { ...fieldsOf(defaultOptions), ...fieldsOf(kwargs), ...options };
+}
+
+/** The options as another model can read them, or `undefined` where they can't be had in its form. */
+function optionsFor(rung: object, { model, options }: Sending, bound: BoundTools | undefined): Fields | undefined {
+  if (Object.getPrototypeOf(rung) === Object.getPrototypeOf(model)) return options;
+  if (bound === undefined) return OWN_FORM.some((name) => options[name] != null) ? undefined : options;
+  const { bindTools } = rung as { bindTools?: unknown };
+  if (typeof bindTools !== 'function') return undefined;
+  const kept = Object.fromEntries(Object.entries(options).filter(([name]) => !OWN_FORM.includes(name)));
+  return { ...kept, ...boundOptions(Reflect.apply(bindTools, rung, [bound.tools, bound.kwargs])) };
+}
+
+/** What a call can be turned into. */
+export interface Ways {
+  rungs: Rungs;
+  bound: BoundTools | undefined;
+}
+
+/** The same call with this output limit in its body, or `undefined` where that can't be had. */
+export function withLimit(sending: Sending, limit: number): Sending | undefined {
+  const limited = withMaxTokens(sending, limit);
+  const wire = readWire(limited);
+  return wire.isSeen && wire.limit === limit ? limited : undefined;
+}
+
+/** The same call sent to `id` and to no other model, or `undefined` where no way is certain. */
+function withModel(sending: Sending, id: string, { rungs, bound }: Ways): Sending | undefined {
+  const rung = rungFor(rungs, id);
+  if (rung === undefined) {
+    const renamed = withName(sending, id);
+    const wire = readWire(renamed);
+    return wire.isSeen && wire.model === id && wire.fallbacks.length === 0 ? renamed : undefined;
+  }
+  const options = optionsFor(rung, sending, bound);
+  if (options === undefined) return undefined;
+  const routed = withoutFallbacks({ model: rung, options });
+  return readWire(routed).fallbacks.length === 0 ? routed : undefined;
+}
+
+/** What a decision asks for: another model, an output limit, or neither. */
+interface Orders {
+  model?: string | undefined;
+  limit?: number | undefined;
+}
+
+/**
+ * The call as a decision wants it, or `undefined` where it can't be had: sent to another model it must keep the
+ * output limit and the number of answers that its cost was bounded with, and its tools, and take on no fee.
+ */
+export function carryOut(sending: Sending, orders: Orders, ways: Ways): Sending | undefined {
+  const { model, limit } = orders;
+  if (model === undefined) return limit === undefined ? sending : withLimit(sending, limit);
+  const asked = readWire(sending);
+  const kept = limit ?? asked.limit;
+  let routed: Sending | undefined;
+  try {
+    routed = withModel(sending, model, ways);
+    if (routed !== undefined && kept !== undefined && readWire(routed).limit !== kept)
+      routed = withLimit(routed, kept);
+  } catch {
+    // the other model can't bind these tools
+    return undefined;
+  }
+  if (routed === undefined) return undefined;
+  const wire = readWire(routed);
+  const isSound = wire.choices <= asked.choices && wire.tools >= asked.tools && wire.unbounded === undefined;
+  return isSound ? routed : undefined;
+}
+
+/** Any limit serves to see whether one can be set. */
+const SOME_LIMIT = 65_537;
+
+/** A call as the guard wants to know it. */
+export function spendRequest(sending: Sending, messages: unknown, ways: Ways): SpendRequest {
+  const provider = providerOf(sending);
+  const wire = readWire(sending, provider);
+  const { extraText, tools } = wire;
+  const prompt = readPrompt(messages, { ...(extraText !== undefined && { text: extraText }), tools });
+  const unbounded = wire.unbounded ?? (prompt.asksForHour ? HOUR_CACHE : undefined);
+  const limitCanBeSet = withLimit(sending, SOME_LIMIT) !== undefined;
+  const limit = limitCanBeSet && wire.limit === undefined ? SOME_LIMIT : wire.limit;
+  return {
+    model: wire.model,
+    ...(provider !== undefined && { provider }),
+    fallbacks: wire.fallbacks,
+    prompt: prompt.shape,
+    ...(unbounded !== undefined && { unbounded }),
+    ...(wire.limit !== undefined && { maxOutputTokens: wire.limit }),
+    choices: wire.choices,
+    ...(wire.reasoningTokens !== undefined && { reasoningTokens: wire.reasoningTokens }),
+    limitCanBeSet,
+    canRoute: (model) => carryOut(sending, { model, limit }, ways) !== undefined,
+  };
+}
