@@ -1,8 +1,10 @@
 /** The same calls through every adapter: the same decisions, reasons, routes, holds and settlements. */
 import { createOpenRouter } from '@openrouter/ai-sdk-provider';
+import { ChatOpenAI } from '@langchain/openai';
 import { generateText, streamText, wrapLanguageModel } from 'ai';
 import { OpenAI } from 'openai';
 import { describe, expect, it } from 'vitest';
+import { guardModel } from '../callbacks/langchain.ts';
 import { spendGuard } from '../middleware/ai-sdk.ts';
 import { withSpendGuard, withSpendScope, type SpendPolicy } from '../src/index.ts';
 import type { Reply, SimulatedRequest } from '../src/node/simulator/index.ts';
@@ -72,7 +74,28 @@ const openai: Way = {
   },
 };
 
-const WAYS: readonly Way[] = [aiSdk, openai];
+const langchain: Way = {
+  name: 'LangChain',
+  async call({ guard, sim }, ask) {
+    const bare = new ChatOpenAI({
+      model: ask.model,
+      apiKey: 'sk-or-test',
+      maxRetries: 0,
+      ...(ask.maxOutputTokens !== undefined && { maxTokens: ask.maxOutputTokens }),
+      configuration: { baseURL: sim.url },
+      modelKwargs: modelsOf(ask),
+    });
+    const model = guardModel(bare, guard);
+    const messages = [
+      ['system', ask.system],
+      ['human', ask.user],
+    ] as [string, string][];
+    if (ask.stream === undefined) return model.invoke(messages);
+    for await (const _chunk of await model.stream(messages));
+  },
+};
+
+const WAYS: readonly Way[] = [aiSdk, openai, langchain];
 
 const policies: SpendPolicy[] = [
   policyOf(
