@@ -144,10 +144,10 @@ export function chargesFor(
   return { nanoUsd: upstream + fee, creditsNanoUsd: fee, upstreamNanoUsd: upstream };
 }
 
-/** Nano-USD as US dollars in digits, with all nine places. */
+/** Nano-USD as US dollars in digits, at least one after the point. */
 export function usdText(nanoUsd: bigint): string {
   const text = nanoUsd.toString().padStart(NANO_PLACES + 1, '0');
-  return `${text.slice(0, -NANO_PLACES)}.${text.slice(-NANO_PLACES)}`;
+  return `${text.slice(0, -NANO_PLACES)}.${text.slice(-NANO_PLACES)}`.replace(/(?<=\.\d+)0+$/, '');
 }
 
 /**

@@ -243,6 +243,13 @@ function servedRow({ settings }: Exchange, call: Call, { servedModel }: Reply): 
   return row;
 }
 
+/** What of a reply an API can give: an API for images or embeddings doesn't speak, one for embeddings has no output. */
+function fitTo(wire: Wire, reply: Reply): Reply {
+  if (wire.gives === 'text') return reply;
+  const { reasoning: _thoughts, reasoningTokens: _count, text: _text, toolCalls: _calls, ...rest } = reply;
+  return wire.gives === 'image' ? rest : { ...rest, outputTokens: 0, images: 0 };
+}
+
 /** The whole answer, before any of it is sent. */
 function prepare(exchange: Exchange, call: Call, reply: Reply): Serving {
   const { record, settings, wire } = exchange;
@@ -252,7 +259,7 @@ function prepare(exchange: Exchange, call: Call, reply: Reply): Serving {
   const row = servedRow(exchange, call, reply);
   const most = row.top_provider?.max_completion_tokens ?? Number.MAX_SAFE_INTEGER;
   const limit = Math.min(request.maxOutputTokens ?? most, most);
-  const answer = answerTo(request, reply, { limit, choices, imagesOut });
+  const answer = answerTo(request, fitTo(wire, reply), { limit, choices, imagesOut });
   const created = Math.floor(record.at / 1000);
   const prefix = wire.idPrefix(dialect);
   const random = crypto.randomUUID().replaceAll('-', '').slice(0, 20);

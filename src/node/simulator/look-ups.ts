@@ -14,9 +14,11 @@ export function modelsBody(models: readonly SimulatorModel[], dialect: 'openrout
   return { object: 'list', data };
 }
 
-/** The body of `GET /generation`: what was charged, known even where the client has never seen the usage. */
+/** The body of `GET /generation`, OpenRouter's and the AI Gateway's in one: what was charged, known even where the client has never seen the usage. */
 export function generationBody(line: BillLine): Json {
   const cost = usdNumber(line.creditsNanoUsd);
+  // What is not told is null to the one and zero to the other.
+  const upstream = line.upstreamNanoUsd ?? (line.generationId.startsWith('gen_') ? 0n : undefined);
   return {
     data: {
       id: line.generationId,
@@ -24,7 +26,7 @@ export function generationBody(line: BillLine): Json {
       total_cost: cost,
       usage: cost,
       cache_discount: null,
-      upstream_inference_cost: line.upstreamNanoUsd === undefined ? null : usdNumber(line.upstreamNanoUsd),
+      upstream_inference_cost: upstream === undefined ? null : usdNumber(upstream),
       created_at: new Date(line.at).toISOString(),
       model: line.model,
       app_id: null,
@@ -45,11 +47,13 @@ export function generationBody(line: BillLine): Json {
       native_tokens_completion: line.completionTokens,
       native_tokens_reasoning: line.reasoningTokens,
       native_tokens_cached: line.cacheReadTokens,
-      native_tokens_completion_images: 0,
+      native_tokens_cache_creation: line.cacheWriteTokens,
+      native_tokens_completion_images: line.imageTokens,
       num_media_prompt: null,
       num_media_completion: null,
       num_input_audio_prompt: null,
       num_search_results: null,
+      billable_web_search_calls: 0,
       origin: '',
       external_user: null,
     },

@@ -20,8 +20,8 @@ import { echo, type Reply, type SimulatedRequest } from './script.ts';
 import { generationBody, keyBody, modelsBody } from './look-ups.ts';
 import { CHAT } from './wires/chat.ts';
 import { EMBEDDINGS } from './wires/embeddings.ts';
-import { GATEWAY } from './wires/gateway.ts';
-import { IMAGES } from './wires/images.ts';
+import { GATEWAY, GATEWAY_EMBEDDINGS, GATEWAY_IMAGES } from './wires/gateway.ts';
+import { IMAGES, ROUTED_IMAGES } from './wires/images.ts';
 import { MESSAGES } from './wires/messages.ts';
 import { RESPONSES } from './wires/responses.ts';
 import type { Dialect, Wire } from './wires/wire.ts';
@@ -71,14 +71,24 @@ const WIRES: ReadonlyMap<string, Wire> = new Map([
   ['/messages', MESSAGES],
   ['/embeddings', EMBEDDINGS],
   ['/images/generations', IMAGES],
-  ['/images', IMAGES],
+  ['/images', ROUTED_IMAGES],
+]);
+
+/** The AI Gateway looks a generation up at the root of its host. */
+const GENERATION_PATHS: ReadonlySet<string> = new Set([`${BASE_PATH}/generation`, '/v1/generation']);
+
+const GATEWAY_WIRES: ReadonlyMap<string, Wire> = new Map([
+  ['language-model', GATEWAY],
+  ['embedding-model', GATEWAY_EMBEDDINGS],
+  ['image-model', GATEWAY_IMAGES],
 ]);
 
 /** The AI Gateway has a version of its own in its base URL. */
-const GATEWAY_PATH = /^\/(?:api\/)?v\d\/ai\/language-model$/;
+const GATEWAY_PATH = /^\/(?:api\/)?v\d\/ai\/([\w-]+)$/;
 
 function wireOf(path: string): Wire | undefined {
-  if (GATEWAY_PATH.test(path)) return GATEWAY;
+  const [, kind] = GATEWAY_PATH.exec(path) ?? [];
+  if (kind !== undefined) return GATEWAY_WIRES.get(kind);
   return path.startsWith(BASE_PATH) ? WIRES.get(path.slice(BASE_PATH.length)) : undefined;
 }
 
@@ -136,7 +146,7 @@ function answerLookUp(exchange: Exchange, books: Books, url: URL): void {
   else if (url.pathname === `${BASE_PATH}/key`) {
     const credits = books.lines.reduce((sum, line) => sum + line.creditsNanoUsd, 0n);
     sendJson(response, 200, keyBody(credits));
-  } else if (url.pathname === `${BASE_PATH}/generation`) {
+  } else if (GENERATION_PATHS.has(url.pathname)) {
     const id = url.searchParams.get('id') ?? '';
     const line = books.lines.find((each) => each.generationId === id);
     if (!line) return refuse(exchange, { status: 404, message: `Generation ${id} not found` });

@@ -31,19 +31,24 @@ function tokensOf(text: unknown): number {
     : tokensOfText(typeof text === 'string' ? text : JSON.stringify(text));
 }
 
-function read(incoming: Incoming): CallShape | Refusal {
-  const texts = textsOf(incoming.body['input']);
+/** The texts to embed as a call's shape, or a refusal. */
+export function shapeOfTexts(input: unknown): Omit<CallShape, 'named'> | Refusal {
+  const texts = textsOf(input);
   if (texts.length === 0) return { status: 400, message: "Missing required parameter: 'input'." };
-  const route = namedModels(incoming);
-  if ('status' in route) return route;
   return {
-    ...route,
     stream: false,
     messages: texts,
     tools: [],
     inputTokens: texts.reduce<number>((sum, text) => sum + tokensOf(text), 0),
     limit: undefined,
   };
+}
+
+function read(incoming: Incoming): CallShape | Refusal {
+  const shape = shapeOfTexts(incoming.body['input']);
+  if ('status' in shape) return shape;
+  const route = namedModels(incoming);
+  return 'status' in route ? route : { ...route, ...shape };
 }
 
 /** A direction of length one that depends on the text alone, so that equal texts are equal. */
@@ -60,19 +65,23 @@ function vectorOf(text: unknown, dimensions: number): number[] {
   return values.map((value) => Math.fround(value / length));
 }
 
+/** A vector for each text of the call, of as many `dimensions` as it asks for. */
+export function vectorsOf({ request }: Served): number[][] {
+  const { dimensions } = request.body;
+  const size = typeof dimensions === 'number' ? dimensions : DEFAULT_DIMENSIONS;
+  return request.messages.map((text) => vectorOf(text, size));
+}
+
 function asBase64(vector: readonly number[]): string {
   return Buffer.from(new Float32Array(vector).buffer).toString('base64');
 }
 
 function whole(served: Served, line: BillLine): Json {
-  const { body, messages } = served.request;
-  const dimensions = typeof body['dimensions'] === 'number' ? body['dimensions'] : DEFAULT_DIMENSIONS;
+  const isPacked = served.request.body['encoding_format'] === 'base64';
   return {
     object: 'list',
-    data: messages.map((text, index) => {
-      const vector = vectorOf(text, dimensions);
-      const embedding = body['encoding_format'] === 'base64' ? asBase64(vector) : vector;
-      return { object: 'embedding', index, embedding };
+    data: vectorsOf(served).map((vector, index) => {
+      return { object: 'embedding', index, embedding: isPacked ? asBase64(vector) : vector };
     }),
     ...modelOf(served),
     ...(served.dialect === 'openrouter' && { id: served.id, provider: served.provider }),

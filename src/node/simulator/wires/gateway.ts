@@ -1,8 +1,10 @@
-/** `POST …/ai/language-model`: what the AI SDK and Vercel's AI Gateway say to each other, specification 2 to 4. */
+/** What the AI SDK and Vercel's AI Gateway say to each other: `POST …/ai/language-model`, specification 2 to 4. */
 import { usdText, type BillLine } from '../bill.ts';
 import type { Refusal } from '../models.ts';
 import { blocksOf, blockwise, type Block } from '../pieces.ts';
 import { tokensOfPrompt, type Answer } from '../script.ts';
+import { shapeOfTexts, vectorsOf } from './embeddings.ts';
+import { shapeOfDrawing } from './images.ts';
 import {
   DONE_EVENT,
   eventOf,
@@ -32,18 +34,26 @@ function errorOf({ message, status }: Refusal): Json {
   return { error: { message, type, param: null, code: type } };
 }
 
-function read({ body, headers }: Incoming): CallShape | Refusal {
-  const model = headers['ai-language-model-id'];
-  if (!model) return { status: 400, message: 'Missing header: ai-language-model-id' };
+/** The models of a call: one in a header, fallbacks in the options of the gateway. */
+function namedBy({ body, headers }: Incoming, header: string): readonly string[] | Refusal {
+  const model = headers[header];
+  if (!model) return { status: 400, message: `Missing header: ${header}` };
+  const fallbacks = listOf(fieldOf(fieldOf(body['providerOptions'], 'gateway'), 'models'));
+  return [model, ...fallbacks.filter((id) => typeof id === 'string')];
+}
+
+function read(incoming: Incoming): CallShape | Refusal {
+  const { body, headers } = incoming;
+  const named = namedBy(incoming, 'ai-language-model-id');
+  if ('status' in named) return named;
   if (!Array.isArray(body['prompt'])) return { status: 400, message: 'Invalid input: prompt' };
   const limit = limitOf(body, ['maxOutputTokens']);
   if (typeof limit === 'object') return limit;
   const messages = body['prompt'] as unknown[];
   const tools = listOf(body['tools']);
   const parts = messages.flatMap((message) => listOf(fieldOf(message, 'content')));
-  const fallbacks = listOf(fieldOf(fieldOf(body['providerOptions'], 'gateway'), 'models'));
   return {
-    named: [model, ...fallbacks.filter((id) => typeof id === 'string')],
+    named,
     stream: headers['ai-language-model-streaming'] === 'true',
     messages,
     tools,
@@ -206,14 +216,52 @@ function events(served: Served): EventWriter {
   };
 }
 
-export const GATEWAY: Wire = {
-  name: 'gateway',
-  gives: 'text',
-  ids: () => 'vendor',
+const SHARED = {
+  ids: () => 'vendor' as const,
   idPrefix: () => 'gen_',
-  read,
   refusal: errorOf,
-  whole,
   failed: () => errorOf(FAILURE),
-  events,
+};
+
+export const GATEWAY: Wire = { ...SHARED, name: 'gateway', gives: 'text', read, whole, events };
+
+/** `…/ai/embedding-model`. */
+export const GATEWAY_EMBEDDINGS: Wire = {
+  ...SHARED,
+  name: 'embeddings',
+  gives: 'embeddings',
+  read(incoming) {
+    const named = namedBy(incoming, 'ai-model-id');
+    if ('status' in named) return named;
+    // The first versions say `input`, the later ones `values`.
+    const shape = shapeOfTexts(incoming.body['values'] ?? incoming.body['input']);
+    return 'status' in shape ? shape : { ...shape, named };
+  },
+  whole: (served, line) => ({
+    embeddings: vectorsOf(served),
+    ...usageOf(served, line, ({ promptTokens }) => ({ tokens: promptTokens })),
+    providerMetadata: metadata(served, line),
+  }),
+};
+
+/** `…/ai/image-model`. */
+export const GATEWAY_IMAGES: Wire = {
+  ...SHARED,
+  name: 'images',
+  gives: 'image',
+  read(incoming) {
+    const named = namedBy(incoming, 'ai-model-id');
+    if ('status' in named) return named;
+    const shape = shapeOfDrawing(incoming.body, listOf(incoming.body['files']).length);
+    return 'status' in shape ? shape : { ...shape, named, stream: false };
+  },
+  whole: (served, line) => ({
+    images: served.answer.images,
+    ...usageOf(served, line, ({ completionTokens, promptTokens }) => ({
+      inputTokens: promptTokens,
+      outputTokens: completionTokens,
+      totalTokens: promptTokens + completionTokens,
+    })),
+    providerMetadata: metadata(served, line),
+  }),
 };

@@ -1,16 +1,19 @@
-/** `POST /images/generations`, in OpenRouter's form or OpenAI's own. */
+/** `POST /images/generations`, which is OpenAI's, and `POST /images`, which is OpenRouter's and counts in its words. */
 import type { BillLine } from '../bill.ts';
 import type { Refusal } from '../models.ts';
 import { tokensOfText } from '../script.ts';
 import {
   costOf,
   errorBody,
+  listOf,
   namedEvent,
   namedModels,
   upstreamErrorBody,
   upstreamMessage,
   usageOf,
+  type Body,
   type CallShape,
+  type Dialect,
   type EventWriter,
   type Incoming,
   type Json,
@@ -34,24 +37,40 @@ function tokensEach(size: unknown, quality: unknown): number {
 
 const MOST_IMAGES = 10;
 
-function read(incoming: Incoming): CallShape | Refusal {
-  const { n = 1, prompt, quality, size, stream } = incoming.body;
+/** What is to be drawn as a call's shape, or a refusal. */
+export function shapeOfDrawing(body: Body, imagesIn: number): Omit<CallShape, 'named'> | Refusal {
+  const { prompt, quality, size, stream } = body;
   if (typeof prompt !== 'string') return { status: 400, message: "Missing required parameter: 'prompt'." };
-  const count = n ?? 1;
+  const count = body['n'] ?? 1;
   if (!Number.isSafeInteger(count) || (count as number) < 1 || (count as number) > MOST_IMAGES) {
     return { status: 400, message: `Invalid 'n': expected an integer from 1 to ${MOST_IMAGES}` };
   }
-  const route = namedModels(incoming);
-  if ('status' in route) return route;
   return {
-    ...route,
     stream: stream === true,
     messages: [{ role: 'user', content: prompt }],
     tools: [],
     inputTokens: tokensOfText(prompt),
     limit: undefined,
+    imagesIn,
     imagesOut: { count: count as number, tokensEach: tokensEach(size, quality) },
   };
+}
+
+function read(incoming: Incoming): CallShape | Refusal {
+  const { body } = incoming;
+  const shape = shapeOfDrawing(body, listOf(body['input_references']).length);
+  if ('status' in shape) return shape;
+  const route = namedModels(incoming);
+  return 'status' in route ? route : { ...route, ...shape };
+}
+
+function routedUsage(served: Served, line: BillLine): { usage?: unknown } {
+  return usageOf(served, line, (counts) => ({
+    prompt_tokens: counts.promptTokens,
+    completion_tokens: counts.completionTokens,
+    total_tokens: counts.promptTokens + counts.completionTokens,
+    ...costOf(served, line),
+  }));
 }
 
 function usage(served: Served, line: BillLine): { usage?: unknown } {
@@ -69,12 +88,11 @@ function look({ request }: Served): Json {
   return { background, output_format, quality, size };
 }
 
-function whole(served: Served, line: BillLine): Json {
+function drawn(served: Served): Json {
   return {
     created: served.created,
     ...look(served),
     data: served.answer.images.map((b64_json) => ({ b64_json })),
-    ...usage(served, line),
   };
 }
 
@@ -97,15 +115,25 @@ function events(served: Served): EventWriter {
   };
 }
 
-/** This API never names the model that served. */
-export const IMAGES: Wire = {
-  name: 'images',
-  gives: 'image',
-  ids: (dialect) => (dialect === 'openai' ? 'bare' : 'vendor'),
+/** These APIs never name the model that served. */
+const SHARED = {
+  name: 'images' as const,
+  gives: 'image' as const,
+  ids: (dialect: Dialect) => (dialect === 'openai' ? ('bare' as const) : ('vendor' as const)),
   idPrefix: () => 'gen-',
   read,
   refusal: errorBody,
-  whole,
   failed: upstreamErrorBody,
+};
+
+export const IMAGES: Wire = {
+  ...SHARED,
+  whole: (served, line) => ({ ...drawn(served), ...usage(served, line) }),
   events,
+};
+
+/** OpenRouter's own, which doesn't stream here. */
+export const ROUTED_IMAGES: Wire = {
+  ...SHARED,
+  whole: (served, line) => ({ ...drawn(served), ...routedUsage(served, line) }),
 };
