@@ -7,7 +7,7 @@ import OpenAI from 'openai';
 import { describe, expect, it } from 'vitest';
 import type { Fault, Simulator } from '../../src/node/simulator/index.ts';
 import { OpenAI as OpenAI6 } from '../frameworks/openai-6/index.ts';
-import { nano, OPUS, post, start } from './simulator-kit.ts';
+import { nano, OPUS, post, start, whenAsked } from './simulator-kit.ts';
 
 const SMALL = 'openai/text-embedding-3-small';
 const LARGE = 'openai/text-embedding-3-large';
@@ -69,11 +69,8 @@ it('an error with HTTP 200, and a call that is left, cost the prompt', async () 
   const answer = await post(sim, '/embeddings', { model: SMALL, input: 'text' });
   expect(await answer.json()).toMatchObject({ error: { code: 502 } });
   expect(sim.billed).toBe(1000n * SMALL_IN);
-  const late = await start({ latencyMs: 60_000, respond: () => ({ inputTokens: 1000 }) });
-  const left = clientOf(late).embeddings.create(
-    { model: SMALL, input: 'text' },
-    { signal: AbortSignal.timeout(100) },
-  );
+  const late = await start({ latencyMs: 600_000, respond: () => ({ inputTokens: 1000 }) });
+  const left = clientOf(late).embeddings.create({ model: SMALL, input: 'text' }, { signal: whenAsked(late) });
   await expect(left).rejects.toThrow();
   await late.idle();
   expect(late.bill()).toMatchObject([{ how: 'aborted', nanoUsd: 1000n * SMALL_IN }]);

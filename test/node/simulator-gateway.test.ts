@@ -194,7 +194,7 @@ describe.each([
       respond: ({ id }) => ({
         ...LONG,
         ...(id === 1 && { fault: { kind: 'error-chunk', afterChunks: 2 } }),
-        ...(id === 2 && { chunkDelayMs: 300 }),
+        ...(id === 2 && { chunkDelayMs: 600_000 }),
       }),
     });
     const model = major.createGateway({ apiKey: 'x', baseURL: `${sim.origin}/v1/ai` })(OPUS);
@@ -210,12 +210,10 @@ describe.each([
       abortSignal: controller.signal,
       onError: () => {},
     });
-    let seen = '';
     for await (const part of left.fullStream) {
-      if (part.type === 'text-delta') seen += part.text;
-      if (seen.length >= 32) controller.abort();
+      if (part.type === 'text-delta') controller.abort();
     }
     await sim.idle();
-    expect(sim.billed).toBe(2n * PROMPT + 5n * CHUNK);
+    expect(sim.billed).toBe(2n * PROMPT + 4n * CHUNK);
   });
 });
