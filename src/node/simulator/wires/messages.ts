@@ -117,7 +117,7 @@ function contentOf(block: Block, isWhole: boolean): Json {
     return { type: 'tool_use', id, name, input: isWhole ? inputOf(block.text) : {} };
   }
   const text = block.kind === 'image' ? '' : block.text;
-  return { type: 'text', text: isWhole ? text : '', citations: null };
+  return { type: 'text', text: isWhole ? text : '' };
 }
 
 function head(served: Served): Json {
