@@ -135,7 +135,10 @@ export class AgentGuardSpendHandler implements SpendGuardHandler {
     _tags?: readonly string[],
     metadata?: object,
   ): Promise<void> {
-    return this.#start({ llm, prompt: messages[0], extra: fieldsOf(extra), metadata: fieldsOf(metadata) }, runId);
+    return this.#start(
+      { llm, prompt: messages[0], extra: fieldsOf(extra), metadata: fieldsOf(metadata) },
+      runId,
+    );
   }
 
   handleLLMStart(

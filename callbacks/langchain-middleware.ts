@@ -24,7 +24,11 @@ type MessageClass = new (fields: Fields) => object;
 function baseOf(message: unknown): MessageClass | undefined {
   let found: MessageClass | undefined;
   if (typeof message !== 'object') return undefined;
-  for (let each: object | null = message; each !== null; each = Object.getPrototypeOf(each) as object | null) {
+  for (
+    let each: object | null = message;
+    each !== null;
+    each = Object.getPrototypeOf(each) as object | null
+  ) {
     if (Object.hasOwn(each, 'getType')) found = each.constructor as MessageClass;
   }
   return found;

@@ -36,15 +36,25 @@ interface Slot {
 type Method = (...args: unknown[]) => unknown;
 
 /** Where a call starts: each one gets a view of the model that remembers what came with it. */
-const ENTRIES: ReadonlySet<string | symbol> = new Set(['generate', '_streamIterator', 'streamEvents', 'streamV2']);
+const ENTRIES: ReadonlySet<string | symbol> = new Set([
+  'generate',
+  '_streamIterator',
+  'streamEvents',
+  'streamV2',
+]);
 /** What gives another model, or a wrapper around one. */
-const MAKERS: ReadonlySet<string | symbol> = new Set(['withConfig', 'bind', 'bindTools', 'withStructuredOutput']);
+const MAKERS: ReadonlySet<string | symbol> = new Set([
+  'withConfig',
+  'bind',
+  'bindTools',
+  'withStructuredOutput',
+]);
 const STREAMS: ReadonlySet<string | symbol> = new Set(['_streamResponseChunks', '_streamChatModelEvents']);
 
 /** False for what only the base class has: that calls the model's other methods, and LangChain asks for it by identity. */
 function isOverridden(target: object, name: string | symbol): boolean {
   let owners = Object.hasOwn(target, name) ? 2 : 0;
-  for (let each = Object.getPrototypeOf(target) as object | null; each !== null; ) {
+  for (let each = Object.getPrototypeOf(target) as object | null; each !== null;) {
     if (Object.hasOwn(each, name)) owners += 1;
     each = Object.getPrototypeOf(each) as object | null;
   }
@@ -89,7 +99,8 @@ function methodFor(method: Method, key: string | symbol, seen: Seen): Method | u
     return async (...args) => guardedResult(await own(...args), settings);
   }
   if (key === '_generate') {
-    return (messages, options, runManager) => guardedGenerate(calling(seen, { messages, options, runManager }));
+    return (messages, options, runManager) =>
+      guardedGenerate(calling(seen, { messages, options, runManager }));
   }
   if (STREAMS.has(key) && isOverridden(target, key)) {
     return (messages, options, runManager) =>
@@ -178,6 +189,7 @@ export function guardedModel(model: unknown, settings: Guarded): object {
     const result = guardedResult(unguarded(model, settings.adapter.guard), settings) as object;
     if (result !== model || guardOf(fieldsOf(model)['bound']) !== undefined) return result;
   }
-  const message = 'guardModel: expected a chat model or a completion model; guard it before withStructuredOutput';
+  const message =
+    'guardModel: expected a chat model or a completion model; guard it before withStructuredOutput';
   throw new AgentGuardError('invalid_config', message);
 }

@@ -32,7 +32,13 @@ function payloadOf(part: Fields): { data: unknown; mediaType: string | undefined
   const inner = [source, file, audio].find(isFields) ?? {};
   const url = isFields(imageUrl) ? imageUrl['url'] : imageUrl;
   const data =
-    part['data'] ?? url ?? part['url'] ?? inner['data'] ?? inner['file_data'] ?? part['file_data'] ?? inner['url'];
+    part['data'] ??
+    url ??
+    part['url'] ??
+    inner['data'] ??
+    inner['file_data'] ??
+    part['file_data'] ??
+    inner['url'];
   const mediaType = part['mimeType'] ?? part['mime_type'] ?? inner['media_type'] ?? part['media_type'];
   return { data, mediaType: textOf(mediaType) };
 }
@@ -90,7 +96,11 @@ function addCalls(into: Collected, message: Fields): void {
     const { name, args, id } = fieldsOf(call);
     into.texts.push(json({ id, name, args }));
   }
-  const { tool_calls: raw, function_call: single, reasoning_content: reasoning } = fieldsOf(message['additional_kwargs']);
+  const {
+    tool_calls: raw,
+    function_call: single,
+    reasoning_content: reasoning,
+  } = fieldsOf(message['additional_kwargs']);
   if (listOf(message['tool_calls']).length === 0 && raw !== undefined) into.texts.push(json(raw));
   if (single !== undefined) into.texts.push(json(single));
   if (typeof reasoning === 'string') into.texts.push(reasoning);

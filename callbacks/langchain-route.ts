@@ -69,7 +69,11 @@ function boundOptions(bound: unknown): Fields {
 }
 
 /** The options as another model can read them, or `undefined` where they can't be had in its form. */
-function optionsFor(rung: object, { model, options }: Sending, bound: BoundTools | undefined): Fields | undefined {
+function optionsFor(
+  rung: object,
+  { model, options }: Sending,
+  bound: BoundTools | undefined,
+): Fields | undefined {
   if (Object.getPrototypeOf(rung) === Object.getPrototypeOf(model)) return options;
   if (bound === undefined) return OWN_FORM.some((name) => options[name] != null) ? undefined : options;
   const { bindTools } = rung as { bindTools?: unknown };

@@ -3,7 +3,14 @@ import { estimateTextTokens } from '../src/estimate.ts';
 import type { CallOutcome } from '../src/settlement.ts';
 import { attempt, fieldsOf, isFields, textOf, type Fields } from '../src/wire/fields.ts';
 import { usageInBody } from '../src/wire/reported.ts';
-import { believed, costFromRaw, seenIn, servedBy, usageFromMetadata, type AnsweredBy } from './langchain-usage.ts';
+import {
+  believed,
+  costFromRaw,
+  seenIn,
+  servedBy,
+  usageFromMetadata,
+  type AnsweredBy,
+} from './langchain-usage.ts';
 
 /** Counts of `usage_metadata`, added up over chunks as LangChain does. */
 interface Counted {
@@ -46,9 +53,13 @@ export class StreamTally {
     this.#seen += seenIn(message, chunk['text']);
     this.#count(message['usage_metadata']);
     this.#seeRaw(metadata['usage']);
-    this.#served = { ...this.#served, ...servedBy({ ...message, response_metadata: { ...info, ...metadata } }) };
+    this.#served = {
+      ...this.#served,
+      ...servedBy({ ...message, response_metadata: { ...info, ...metadata } }),
+    };
     const kwargs = fieldsOf(message['additional_kwargs']);
-    const reason = info['finish_reason'] ?? metadata['finish_reason'] ?? kwargs['stop_reason'] ?? metadata['status'];
+    const reason =
+      info['finish_reason'] ?? metadata['finish_reason'] ?? kwargs['stop_reason'] ?? metadata['status'];
     if (typeof reason === 'string' && reason !== 'error' && reason !== 'in_progress') this.#isFinished = true;
   }
 
@@ -61,7 +72,11 @@ export class StreamTally {
     this.#served = { ...this.#served, ...servedBy({ id, response_metadata: { ...metadata } }) };
     if (kind === 'content-block-delta') {
       const { text, reasoning, args } = fieldsOf(delta);
-      const spoken = textOf(text) ?? textOf(reasoning) ?? textOf(args) ?? textOf(fieldsOf(fieldsOf(delta)['fields'])['args']);
+      const spoken =
+        textOf(text) ??
+        textOf(reasoning) ??
+        textOf(args) ??
+        textOf(fieldsOf(fieldsOf(delta)['fields'])['args']);
       if (spoken !== undefined) this.#seen += estimateTextTokens(spoken);
     }
     if (kind === 'message-finish' && reason !== 'error') this.#isFinished = true;
@@ -70,7 +85,12 @@ export class StreamTally {
   #count(metadata: unknown): void {
     if (!isFields(metadata)) return;
     const { input_tokens: input, output_tokens: output } = metadata;
-    const { input: before, output: outputBefore, inputDetails = {}, outputDetails = {} } = this.#counted ?? {};
+    const {
+      input: before,
+      output: outputBefore,
+      inputDetails = {},
+      outputDetails = {},
+    } = this.#counted ?? {};
     // Anthropic's last count is of the whole answer, its first one of a beginning that the last has in it
     const isWhole = this.#from.provider === 'anthropic' && typeof output === 'number' && output > 0;
     this.#counted = {

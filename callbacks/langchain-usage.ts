@@ -120,7 +120,10 @@ export function seenIn(message: Fields, text?: unknown): number {
 }
 
 /** A figure of 0 that stands for a missing one counts as missing where text arrived. */
-export function believed(usage: ReportedUsage | undefined, seenOutputTokens: number): ReportedUsage | undefined {
+export function believed(
+  usage: ReportedUsage | undefined,
+  seenOutputTokens: number,
+): ReportedUsage | undefined {
   if (usage === undefined || usage.outputTokens !== 0 || seenOutputTokens === 0) return usage;
   return { ...usage, outputTokens: undefined };
 }
@@ -134,7 +137,9 @@ function usageOfMessage(message: Fields, llmOutput: Fields, from: AnsweredBy): R
     (typeof raw['prompt_tokens'] === 'number' && timesAdded(raw, metadata) === 1);
   if (isWhole) return usageInBody(raw);
   const { tokenUsage } = llmOutput;
-  return usageFromMetadata(metadata, from) ?? usageInBody(rawOutput(tokenUsage)) ?? usageFromOutput(tokenUsage);
+  return (
+    usageFromMetadata(metadata, from) ?? usageInBody(rawOutput(tokenUsage)) ?? usageFromOutput(tokenUsage)
+  );
 }
 
 function rawOutput(tokenUsage: unknown): unknown {

@@ -50,7 +50,10 @@ export function matrixOf(driver: Driver): void {
       expect(desk.bodies()[0]).toMatchObject({ model: OPUS });
       expect(await desk.receipts('decision')).toMatchObject([{ decision: 'allow', route: { model: OPUS } }]);
       expect(await desk.receipts('settlement')).toMatchObject([
-        { outcome: 'ok', cost: { source: driver.differs?.cost?.includes('generate') ? 'tokens' : 'provider' } },
+        {
+          outcome: 'ok',
+          cost: { source: driver.differs?.cost?.includes('generate') ? 'tokens' : 'provider' },
+        },
       ]);
       expect(desk.sim.billed).toBeGreaterThan(0n);
       await balanced();

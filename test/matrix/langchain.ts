@@ -34,7 +34,10 @@ export function textOf(content: unknown): string {
 
 type Guarding = (model: ChatLike, guard: SpendGuard) => { model: ChatLike; options: object };
 
-function driverOf(kind: Kind, guarding: Guarding): Pick<Driver, 'generate' | 'stream' | 'abortStream' | 'agent'> {
+function driverOf(
+  kind: Kind,
+  guarding: Guarding,
+): Pick<Driver, 'generate' | 'stream' | 'abortStream' | 'agent'> {
   const open = (drive: Drive): ReturnType<Guarding> => guarding(kind.model(drive), drive.guard);
   return {
     async generate(drive) {

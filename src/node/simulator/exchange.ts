@@ -3,29 +3,9 @@ import type { ServerResponse } from 'node:http';
 import { chargesFor, type BillLine, type ChargeKind } from './bill.ts';
 import { findServed, routeCall, servedName, vendorOf, type Refusal, type SimulatorModel } from './models.ts';
 import { piecesOf } from './pieces.ts';
+import type { RecordedRequest } from './recorded-request.ts';
 import { answerTo, countsAfter, type Fault, type Reply, type SimulatedRequest } from './script.ts';
 import type { CallShape, Dialect, EventWriter, Served, Wire } from './wires/wire.ts';
-
-/** A request as it came over the wire, and what became of it. */
-export interface RecordedRequest {
-  /** From 1, in the order in which the requests were read. */
-  id: number;
-  /** Milliseconds since 1970. */
-  at: number;
-  method: string;
-  /** With the query: `/api/v1/chat/completions`. */
-  path: string;
-  /** Names in lower case. */
-  headers: Readonly<Record<string, string>>;
-  /** The parsed JSON, `undefined` where there is none. */
-  body: unknown;
-  bodyText: string;
-  /** Nano-USD, once the request is on the bill; stays `undefined` where nothing is charged. */
-  charge?: bigint;
-  generationId?: string;
-  /** `refused` by an HTTP error, `error` when it failed after the model had started. */
-  outcome: 'pending' | 'completed' | 'aborted' | 'error' | 'refused';
-}
 
 /** What is the same for all the calls of one simulator. */
 export interface Settings {

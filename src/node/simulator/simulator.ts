@@ -7,15 +7,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { BillLine } from './bill.ts';
-import {
-  refuse,
-  sendJson,
-  serveCall,
-  type Exchange,
-  type RecordedRequest,
-  type Settings,
-} from './exchange.ts';
+import { refuse, sendJson, serveCall, type Exchange, type Settings } from './exchange.ts';
 import { DEFAULT_MODELS, type Refusal, type SimulatorModel } from './models.ts';
+import type { RecordedRequest } from './recorded-request.ts';
 import { echo, type Reply, type SimulatedRequest } from './script.ts';
 import { generationBody, keyBody, modelsBody } from './look-ups.ts';
 import { CHAT } from './wires/chat.ts';
