@@ -14,27 +14,26 @@ const openai6 = (sim: Simulator): OpenAI =>
 
 const limit = (maxTokens: number | undefined): object => (maxTokens === undefined ? {} : { maxTokens });
 
+const langChain = (sim: Simulator, model: string, maxTokens: number | undefined): ChatOpenAI =>
+  new ChatOpenAI({
+    model,
+    apiKey: 'x',
+    maxRetries: 0,
+    configuration: { baseURL: sim.url },
+    ...limit(maxTokens),
+  });
+const atOpenai = { cutWord: 'length', dialect: 'openai', model: 'claude-opus-4-7' } as const;
+const aiSdk = (sim: Simulator, id: string): ReturnType<ReturnType<typeof createOpenAI>['chat']> =>
+  createOpenAI({ apiKey: 'x', baseURL: sim.url }).chat(id);
+
 wireSuite([
   chatClient({ name: 'openai 7', cutWord: 'length' }, openai),
   chatClient({ name: 'openai 6', cutWord: 'length' }, openai6),
-  chatClient(
-    { name: 'openai 7 at OpenAI', cutWord: 'length', dialect: 'openai', model: 'claude-opus-4-7' },
-    openai,
-  ),
-  aiSdkClient({ name: '@ai-sdk/openai', cutWord: 'length', odd: { missesErrorChunk: true } }, (sim, id) =>
-    createOpenAI({ apiKey: 'x', baseURL: sim.url }).chat(id),
-  ),
-  langChainClient(
-    { name: '@langchain/openai', cutWord: 'length' },
-    (sim, model, maxTokens) =>
-      new ChatOpenAI({
-        model,
-        apiKey: 'x',
-        maxRetries: 0,
-        configuration: { baseURL: sim.url },
-        ...limit(maxTokens),
-      }),
-  ),
+  chatClient({ ...atOpenai, name: 'openai 7 at OpenAI' }, openai),
+  aiSdkClient({ name: '@ai-sdk/openai', cutWord: 'length', odd: { missesErrorChunk: true } }, aiSdk),
+  aiSdkClient({ ...atOpenai, name: '@ai-sdk/openai at OpenAI' }, aiSdk),
+  langChainClient({ name: '@langchain/openai', cutWord: 'length' }, langChain),
+  langChainClient({ ...atOpenai, name: '@langchain/openai at OpenAI' }, langChain),
   langChainClient(
     {
       name: '@langchain/openrouter',
