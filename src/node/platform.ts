@@ -3,8 +3,12 @@ import { AsyncLocalStorage as NodeAsyncLocalStorage } from 'node:async_hooks';
 import { createPrivateKey, createPublicKey, hash, randomBytes as nodeRandomBytes } from 'node:crypto';
 import { sign as nodeSign, verify as nodeVerify, type KeyObject } from 'node:crypto';
 
-export type SigningKey = KeyObject;
-export type VerifyingKey = KeyObject;
+/** A `KeyObject`, by what it shows: users without Node's types must be able to read our declarations. */
+export interface SigningKey {
+  readonly asymmetricKeyType?: string | undefined;
+}
+
+export type VerifyingKey = SigningKey;
 
 // RFC 8410: the DER prefixes of a raw Ed25519 seed (PKCS #8) and of a raw public key (SPKI).
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
@@ -41,7 +45,7 @@ export function publicKeyOf(seed: Uint8Array): Uint8Array {
 }
 
 export function sign(key: SigningKey, message: string): Uint8Array {
-  return nodeSign(null, Buffer.from(message, 'utf8'), key);
+  return nodeSign(null, Buffer.from(message, 'utf8'), key as KeyObject);
 }
 
 /** Takes a 32-byte Ed25519 public key that has passed `admitPublicKey`. */
@@ -50,7 +54,7 @@ export function verifyingKey(publicKey: Uint8Array): VerifyingKey {
 }
 
 export function verify(key: VerifyingKey, message: Uint8Array, signature: Uint8Array): boolean {
-  return nodeVerify(null, message, key, signature);
+  return nodeVerify(null, message, key as KeyObject, signature);
 }
 
 interface AsyncStorage<T> {
