@@ -40,7 +40,7 @@ export function signingKey(seed: Uint8Array): SigningKey {
 }
 
 export function publicKeyOf(seed: Uint8Array): Uint8Array {
-  const spki = createPublicKey(signingKey(seed)).export({ format: 'der', type: 'spki' });
+  const spki = createPublicKey(signingKey(seed) as KeyObject).export({ format: 'der', type: 'spki' });
   return new Uint8Array(spki.subarray(SPKI_PREFIX.length));
 }
 
