@@ -14,6 +14,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import type { Fault, Reply, SimulatedRequest } from '../../src/node/simulator/index.ts';
 import { openDesk, OPUS, policyOf, SONNET, WIDE, type Desk } from './ai-sdk-kit.ts';
+import { caught, normal } from './normal.ts';
 
 type Model = Extract<LanguageModel, { specificationVersion: 'v4' }>;
 
@@ -24,51 +25,6 @@ const weather = tool({
   execute: ({ city }) => ({ city, sky: 'clear' }),
 });
 const output = Output.object({ schema: z.object({ sky: z.string() }) });
-
-/** Ids, times and addresses differ between two calls without the guard, too. */
-function normal(value: unknown, seen = new Map<unknown, unknown>()): unknown {
-  if (typeof value === 'string') {
-    return value
-      .replaceAll(/gen-\d+-\w+/g, 'gen')
-      .replaceAll(/"created":\d+/g, '"created":0')
-      .replaceAll(/127\.0\.0\.1:\d+/g, 'host')
-      .replaceAll(/\b(aitxt|call|msg|aitxn|aiobj)-\w{16,}\b/g, '$1')
-      .replace(/^[A-Za-z0-9]{16}$/, 'id');
-  }
-  if (typeof value !== 'object' || value === null) return typeof value === 'function' ? 'function' : value;
-  const known = seen.get(value);
-  if (known !== undefined) return known;
-  if (value instanceof Date) return 'date';
-  if (ArrayBuffer.isView(value)) return `${value.byteLength} bytes`;
-  if (Array.isArray(value)) {
-    const list: unknown[] = [];
-    seen.set(value, list);
-    for (const each of value as unknown[]) list.push(normal(each, seen));
-    return list;
-  }
-  const copy: Record<string, unknown> = {};
-  seen.set(value, copy);
-  if (value instanceof Error)
-    Object.assign(copy, {
-      name: value.name,
-      message: normal(value.message),
-      cause: normal(value.cause, seen),
-    });
-  for (const [key, each] of Object.entries(value)) {
-    if (/^(created|date|performance|x-generation-id)$|^socket$|Ms$|timestamp/i.test(key))
-      copy[key] = typeof each;
-    else copy[key] = normal(each, seen);
-  }
-  return copy;
-}
-
-async function caught(work: () => PromiseLike<unknown>): Promise<unknown> {
-  try {
-    return await work();
-  } catch (error) {
-    return { thrown: error };
-  }
-}
 
 /** Everything that a streamed call shows: parts, errors, and the promises of its result. */
 async function streamed(options: Parameters<typeof streamText>[0]): Promise<unknown> {
