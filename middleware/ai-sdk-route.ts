@@ -127,13 +127,14 @@ export function withModel(sending: Sending, id: string, resolve?: ResolveModel):
       : target;
     return readWire(routed).fallbacks.length === 0 ? routed : undefined;
   }
-  const ways: Sending[] = [];
-  if (writesOptions(model)) ways.push(withOptions(sending, { ...ROUTED, model: id }));
-  else if (isCloneable(model)) ways.push(withoutFallbacks({ model: clone(model, id), params }));
-  return ways.find((way) => {
-    const wire = readWire(way);
-    return wire.model === id && wire.fallbacks.length === 0;
-  });
+  const copy = isCloneable(model) ? clone(model, id) : undefined;
+  let way: Sending;
+  // a copy, too, where it can be had: should the option not be read after all, the call is no other for it
+  if (writesOptions(model)) way = withOptions({ model: copy ?? model, params }, { ...ROUTED, model: id });
+  else if (copy !== undefined) way = withoutFallbacks({ model: copy, params });
+  else return undefined;
+  const wire = readWire(way);
+  return wire.model === id && wire.fallbacks.length === 0 ? way : undefined;
 }
 
 /**

@@ -47,7 +47,9 @@ function partsOfUsage(
     };
   }
   const isV1 = 'promptTokens' in usage || 'completionTokens' in usage;
-  const openai = fieldsOf(metadata['openai']);
+  // V1 has no fields for parts; models of OpenAI's format tell them under their own names
+  const told = isV1 ? Object.values(metadata).map(fieldsOf) : [fieldsOf(metadata['openai'])];
+  const openai = told.find((each) => 'cachedPromptTokens' in each || 'reasoningTokens' in each) ?? {};
   const anthropic = fieldsOf(metadata['anthropic']);
   const cacheReadTokens =
     usage['cachedInputTokens'] ?? openai['cachedPromptTokens'] ?? anthropic['cacheReadInputTokens'];

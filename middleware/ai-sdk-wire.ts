@@ -2,9 +2,6 @@
  * What a call's request will name – models, output limit, fees – wherever a provider of the AI SDK takes it from:
  * the model's settings, the provider's `extraBody`, the call's options. Pure.
  */
-import { AgentGuardError } from '../src/errors.ts';
-import { checkScope } from '../src/scope.ts';
-import type { SpendScope } from '../src/scope.ts';
 import { fieldsOf, isFields, listOf, positive, type Fields } from '../src/wire/fields.ts';
 import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
 import { limitIn, namesIn, promptFieldsIn, readBody, tierFee, type Wire } from '../src/wire/request-body.ts';
@@ -44,9 +41,13 @@ export function camelCase(text: string): string {
   return text.replaceAll(/[_-]([a-z])/g, (found) => (found[1] as string).toUpperCase());
 }
 
-/** How a model writes its request: from options that become the body's own fields, or in a way of its own. */
+/**
+ * How a model writes its request: from options that become the body's own fields, or in a way of its own. OpenAI-
+ * compatible models are known by two fields together, for other providers' classes have come to use the first, too.
+ */
 export function writesOptions(model: ModelLike): boolean {
-  return namespaceOf(model.provider) === 'openrouter' || 'providerOptionsName' in model;
+  if (namespaceOf(model.provider) === 'openrouter') return true;
+  return 'providerOptionsName' in model && 'failedResponseHandler' in model;
 }
 
 /** True for a model inside another wrapper: its settings can't be seen. */
@@ -241,19 +242,4 @@ export function readWire(sending: Sending): OptionsWire {
     ...(unbounded !== undefined && { unbounded }),
     ...(inPrompt.text !== undefined && { extraText: inPrompt.text }),
   };
-}
-
-/** The call's own scope, and the call without it: our option never leaves, whoever reads the others. */
-export function takeScope(params: Fields): { params: Fields; scope: SpendScope | undefined } {
-  const key = optionsKey(params);
-  const options = fieldsOf(params[key]);
-  if (!('spendGuard' in options)) return { params, scope: undefined };
-  const { spendGuard, ...others } = options;
-  const { [key]: _, ...bare } = params;
-  const rest = Object.keys(others).length === 0 ? bare : { ...params, [key]: others };
-  if (spendGuard === undefined || spendGuard === null) return { params: rest, scope: undefined };
-  if (!isFields(spendGuard) || Array.isArray(spendGuard)) {
-    throw new AgentGuardError('invalid_config', `${key}.spendGuard: expected the fields of a scope`);
-  }
-  return { params: rest, scope: checkScope(`${key}.spendGuard`, spendGuard as SpendScope) };
 }

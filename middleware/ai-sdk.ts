@@ -1,7 +1,8 @@
 /** Spend control for the Vercel AI SDK: a language model middleware for `ai` 4 to 7. */
 import { resultOutcome, StreamTally, type SentTo } from './ai-sdk-outcome.ts';
 import { carryOut, pinned, spendRequest, tellingCost } from './ai-sdk-route.ts';
-import { modelOf, takeScope, type ModelLike, type Sending } from './ai-sdk-wire.ts';
+import { takeScope } from './ai-sdk-scope.ts';
+import { modelOf, type ModelLike, type Sending } from './ai-sdk-wire.ts';
 import { guardedStream } from '../src/wire/guarded-stream.ts';
 import { adapterGuard, notCarriedOut, type Guarding } from '../src/adapter.ts';
 import type { GuardedCall } from '../src/guarded-call.ts';

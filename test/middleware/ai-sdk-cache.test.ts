@@ -120,7 +120,7 @@ const PLACES: Place[] = [
   ['the gateway, for Anthropic', model('gateway'), anthropic],
   [
     'a compatible provider',
-    model('mine.chat', { providerOptionsName: 'mine' }),
+    model('mine.chat', { providerOptionsName: 'mine', failedResponseHandler: true }),
     (cache_control) => text({ providerOptions: { openaiCompatible: { cache_control } } }),
   ],
 ];

@@ -8,7 +8,8 @@ import {
   reportedUsage,
   sentModel,
 } from '../../middleware/ai-sdk-usage.ts';
-import { readWire, takeScope, type ModelLike, type OptionsWire } from '../../middleware/ai-sdk-wire.ts';
+import { takeScope } from '../../middleware/ai-sdk-scope.ts';
+import { readWire, type ModelLike, type OptionsWire } from '../../middleware/ai-sdk-wire.ts';
 import { AgentGuardBlockedError } from '../../src/index.ts';
 import { knownUsage } from '../../src/usage.ts';
 import { failureOutcome } from '../../src/wire/failure.ts';
