@@ -66,13 +66,13 @@ export function withLimit(sending: Sending, limit: number): Sending | undefined 
  * True for an instance of a provider's own class, whose request names its `modelId`. False for wrapped models and
  * for adapters of another version, which would call the original.
  */
-function isCloneable(model: ModelLike): boolean {
-  const prototype = Object.getPrototypeOf(model) as { doGenerate?: unknown } | null;
+export function isCloneable(model: object, method: 'doGenerate' | 'doEmbed' = 'doGenerate'): boolean {
+  const prototype = Object.getPrototypeOf(model) as Fields | null;
   const id = Object.getOwnPropertyDescriptor(model, 'modelId');
-  if (prototype === null || prototype === Object.prototype || typeof prototype.doGenerate !== 'function')
+  if (prototype === null || prototype === Object.prototype || typeof prototype[method] !== 'function')
     return false;
   const version = Object.getOwnPropertyDescriptor(model, 'specificationVersion');
-  const isAdapted = version !== undefined && version.value !== model.specificationVersion;
+  const isAdapted = version !== undefined && version.value !== (model as Fields)['specificationVersion'];
   return id !== undefined && 'value' in id && !isAdapted;
 }
 

@@ -12,6 +12,14 @@ import type { Fields } from '../src/wire/fields.ts';
 
 export type { ModelLike } from './ai-sdk-wire.ts';
 export { spendErrorText, toGuardedResponse } from './ai-sdk-response.ts';
+export { guardEmbeddingModel, spendGuardEmbedding } from './ai-sdk-embedding.ts';
+export type {
+  EmbeddingGuardOptions,
+  EmbeddingModelLike,
+  SpendGuardEmbeddingMiddleware,
+} from './ai-sdk-embedding.ts';
+export { spendGuardImage } from './ai-sdk-image.ts';
+export type { ImageGuardOptions, ImageModelLike, SpendGuardImageMiddleware } from './ai-sdk-image.ts';
 export type { ResponseOptionsOf, StreamTextLike } from './ai-sdk-response.ts';
 
 export interface AiSdkGuardOptions {

@@ -3,6 +3,7 @@
  * Reads and writes the body as it goes over the wire. Pure.
  */
 import type { SpendRequest } from '../src/prepare.ts';
+import { pictureUnbounded, TOKENS_PER_PICTURE } from '../src/wire/pictures.ts';
 import { fieldsOf, isFields, json, listOf, positive, textOf, type Fields } from '../src/wire/fields.ts';
 import { asksForHourInJson, HOUR_CACHE } from '../src/wire/hour-cache.ts';
 import { limitIn, readBody, type Wire } from '../src/wire/request-body.ts';
@@ -119,24 +120,10 @@ function askedInLegacy(body: Fields, { provider }: Sending): Asked {
   return { ...asked, ...own, choices };
 }
 
-/** Models whose pictures have a known number of tokens at these sizes, and the most that one of them has. */
-const TOKEN_IMAGES = /^(openai\/)?gpt-image-1(-mini|\.5)?(-\d{4}-\d\d-\d\d)?$/;
-const IMAGE_SIZES: ReadonlySet<unknown> = new Set([
-  undefined,
-  null,
-  'auto',
-  '1024x1024',
-  '1024x1536',
-  '1536x1024',
-]);
-/** 6240 at high quality and 1024x1536; the rest is room for partial pictures and words. */
-const TOKENS_PER_IMAGE = 8192;
-
 function askedInImages(body: Fields, model: string): Asked {
   const prompt = imagesShape(body);
-  if (!TOKEN_IMAGES.test(model)) return { prompt, unbounded: `images of ${model} are not priced by token` };
-  if (!IMAGE_SIZES.has(body['size'])) return { prompt, unbounded: 'images of this size have no known bound' };
-  return { prompt, maxOutputTokens: TOKENS_PER_IMAGE };
+  const unbounded = pictureUnbounded(model, body['size']);
+  return unbounded === undefined ? { prompt, maxOutputTokens: TOKENS_PER_PICTURE } : { prompt, unbounded };
 }
 
 function askedIn(sending: Sending, body: Fields, model: string): Asked {

@@ -37,20 +37,26 @@ export interface Ask {
   more?: object;
 }
 
-export interface Major {
+interface Providers {
+  openrouter: Make;
+  openaiChat: Make;
+  openaiResponses: Make;
+  anthropic: Make;
+  compatible: Make;
+  openaiEmbedding: (at: At, id: string) => Any;
+  openaiImage: (at: At, id: string) => Any;
+  openaiProvider: (at: At) => Any;
+  /** `ai` 5 to 7. */
+  gateway: Make | undefined;
+}
+
+export interface Major extends Providers {
   /** 4 to 7. */
   number: 4 | 5 | 6 | 7;
   /** `ai 7.0.173` as installed. */
   name: string;
   /** The module `ai`, untyped. */
   ai: Any;
-  openrouter: Make;
-  openaiChat: Make;
-  openaiResponses: Make;
-  anthropic: Make;
-  compatible: Make;
-  /** `ai` 5 to 7. */
-  gateway: Make | undefined;
   wrap(model: unknown, middleware: object): Any;
   generate(ask: Ask): Promise<Any>;
   /** What `streamText` gives. */
@@ -78,9 +84,7 @@ interface Sdk {
   createOpenAICompatible: Any;
 }
 
-function providersOf(
-  sdk: Sdk,
-): Pick<Major, 'openrouter' | 'openaiChat' | 'openaiResponses' | 'anthropic' | 'compatible' | 'gateway'> {
+function providersOf(sdk: Sdk): Providers {
   const { createOpenRouter, createOpenAI, createAnthropic, createOpenAICompatible, ai } = sdk;
   const at = ({ url, more }: At): object => ({ apiKey: 'sk-test', baseURL: url, ...more });
   return {
@@ -89,6 +93,9 @@ function providersOf(
     openaiResponses: (place, id) => createOpenAI(at(place)).responses(id),
     anthropic: (place, id) => createAnthropic(at(place))(id),
     compatible: (place, id) => createOpenAICompatible({ ...at(place), name: 'mine', includeUsage: true })(id),
+    openaiEmbedding: (place, id) => createOpenAI(at(place)).embedding(id),
+    openaiImage: (place, id) => createOpenAI(at(place)).image(id),
+    openaiProvider: (place) => createOpenAI(at(place)),
     gateway: ai.createGateway && ((place, id) => ai.createGateway(at(place))(id)),
   };
 }

@@ -1,5 +1,11 @@
 /** One middleware object under the types of `ai` 5. Compiled by `npm run typecheck`; never run. */
-import { spendErrorText, spendGuard, spendOptions, toGuardedResponse } from '../../middleware/ai-sdk.ts';
+import {
+  guardEmbeddingModel,
+  spendErrorText,
+  spendGuard,
+  spendOptions,
+  toGuardedResponse,
+} from '../../middleware/ai-sdk.ts';
 import type { SpendGuard } from '../../src/index.ts';
 import { ai, createAnthropic, createOpenAI, createOpenRouter } from '../frameworks/ai-5/index.ts';
 
@@ -26,3 +32,6 @@ void toGuardedResponse(streamed, { sendReasoning: true, headers: { a: 'b' }, onE
 void toGuardedResponse(streamed, { sendReasoning: 'yes' });
 // @ts-expect-error -- a policy is checked
 spendGuard({ id: 'x' });
+
+const embedder = guardEmbeddingModel(createOpenAI().embedding('text-embedding-3-small'), guard);
+void ai.embed({ model: embedder, value: 'x' });

@@ -1,5 +1,13 @@
 /** One middleware object under the types of `ai` 6. Compiled by `npm run typecheck`; never run. */
-import { spendErrorText, spendGuard, spendOptions, toGuardedResponse } from '../../middleware/ai-sdk.ts';
+import {
+  guardEmbeddingModel,
+  spendErrorText,
+  spendGuard,
+  spendGuardEmbedding,
+  spendGuardImage,
+  spendOptions,
+  toGuardedResponse,
+} from '../../middleware/ai-sdk.ts';
 import type { SpendGuard } from '../../src/index.ts';
 import { ai, createAnthropic, createOpenAI, createOpenRouter } from '../frameworks/ai-6/index.ts';
 
@@ -25,3 +33,18 @@ void toGuardedResponse(streamed, { sendReasoning: true, headers: { a: 'b' }, onE
 void toGuardedResponse(streamed, { sendReasoning: 'yes' });
 // @ts-expect-error -- a policy is checked
 spendGuard({ id: 'x' });
+
+const embedder = guardEmbeddingModel(createOpenAI().embedding('text-embedding-3-small'), guard);
+void ai.embed({ model: embedder, value: 'x' });
+const wrapped = ai.wrapEmbeddingModel({ model: embedder, middleware: spendGuardEmbedding(guard) });
+void ai.embedMany({ model: wrapped, values: ['x'] });
+const painter = ai.wrapImageModel({
+  model: createOpenAI().image('gpt-image-1'),
+  middleware: spendGuardImage(guard),
+});
+void ai.generateImage({ model: painter, prompt: 'x' });
+ai.wrapProvider({
+  provider: createOpenAI(),
+  languageModelMiddleware: middleware,
+  imageModelMiddleware: spendGuardImage(guard),
+});
