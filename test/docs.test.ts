@@ -1,0 +1,39 @@
+/** Every TypeScript block of the pages in `docs` runs as it stands. */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { blocksOf, openBlocks, ROOT, type BlockRunner } from './doc-blocks.ts';
+
+let runner: BlockRunner;
+beforeAll(async () => {
+  runner = await openBlocks();
+});
+afterAll(() => runner[Symbol.asyncDispose]());
+
+const pages = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'));
+const blocks = pages.flatMap((page) => blocksOf(join('docs', page)).map((block) => ({ page, ...block })));
+
+it('has blocks to run', () => expect(blocks.length).toBeGreaterThan(5));
+
+it.each(blocks)('$page, block $index runs ($first)', async ({ page, code, index }) => {
+  const run = await runner.run(`${page.replace('.md', '')}-${index}`, code);
+  expect(run, run.stderr).toMatchObject({ code: 0, stderr: '' });
+});
+
+describe('docs/ai-sdk.md', () => {
+  const outputOf = async (text: string): Promise<string> => {
+    const { code, index } = blocksOf('docs/ai-sdk.md').find((block) => block.code.includes(text)) ?? {};
+    return (await runner.run(`ai-sdk-again-${index}`, code ?? '')).stdout;
+  };
+
+  it('is right about where a downgrade goes', async () =>
+    expect(await outputOf('resolveModel')).toBe('openai/gpt-5-mini\n'));
+
+  it('is right about the responses', async () => {
+    const stdout = await outputOf('toGuardedResponse(result)');
+    expect(stdout).toContain('200 true\n402 {');
+    expect(stdout).toMatch(
+      /reason: 'cap_spent'[\s\S]*cap: \{\s*policyId: 'trial-v1'[\s\S]*retryAfterMs: \d+/,
+    );
+  });
+});
