@@ -105,7 +105,11 @@ const MAX_NAME = 128;
 // oxlint-disable-next-line no-control-regex -- each of them would take six characters in a receipt
 const CONTROL = /[\u0000-\u001f\u007f]/g;
 
+/** What nearly every name is: printable ASCII, which needs no other look. */
+const PLAIN = /^[ -~]{0,128}$/;
+
 function nameText(text: string): string {
+  if (PLAIN.test(text)) return text;
   return text.slice(0, MAX_NAME).toWellFormed().replaceAll(CONTROL, '\ufffd');
 }
 
