@@ -149,4 +149,44 @@ describe('spendErrorText', () => {
     await expect(toGuardedResponse(Promise.resolve() as never)).rejects.toThrow('not awaited');
     await expect(toGuardedResponse(undefined as never)).rejects.toThrow(TypeError);
   });
+
+  it('is in the stream where the answer had begun, however early the refusal is known', async () => {
+    const refusal = new AgentGuardBlockedError({ reason: 'cap_spent', message: 'm', model: 'm' });
+    const result = {
+      toUIMessageStreamResponse({ onError }: { onError: (error: unknown) => string }): Response {
+        // buffers on the way may hold the answer back
+        const chunk = { type: 'error', errorText: onError(refusal) };
+        const chunks = [{ type: 'start' }, { type: 'text-delta', delta: 'Hi' }, chunk];
+        return new Response(chunks.map((each) => `data: ${JSON.stringify(each)}\n\n`).join(''));
+      },
+    };
+    const response = await toGuardedResponse(result as never);
+    expect(response.status).toBe(200);
+    expect(await response.text()).toContain('AGENTGUARD_BLOCKED');
+  });
+
+  it('is found where a chunk comes in pieces', async () => {
+    const refusal = new AgentGuardBlockedError({ reason: 'cap_spent', message: 'm', model: 'm' });
+    const result = {
+      toUIMessageStreamResponse({ onError }: { onError: (error: unknown) => string }): Response {
+        const chunks = [
+          { type: 'start', messageId: 'grüße' },
+          { type: 'error', errorText: onError(refusal) },
+        ];
+        const bytes = new TextEncoder().encode(
+          chunks.map((each) => `data: ${JSON.stringify(each)}\n\n`).join(''),
+        );
+        const body = new ReadableStream<Uint8Array>({
+          start(controller) {
+            for (const byte of bytes) controller.enqueue(Uint8Array.of(byte));
+            controller.close();
+          },
+        });
+        return new Response(body);
+      },
+    };
+    const response = await toGuardedResponse(result as never);
+    expect(response.status).toBe(402);
+    expect(await response.json()).toMatchObject({ reason: 'cap_spent' });
+  });
 });

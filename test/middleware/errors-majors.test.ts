@@ -102,3 +102,24 @@ describe.each(MAJORS)('$name', (major) => {
     );
   });
 });
+
+it('is found where ai 7 opens a stream again', async () => {
+  const major = MAJORS.at(-1) as Major;
+  const respond = (): Reply => ({
+    text: 'Far, far away.',
+    chunks: 4,
+    fault: { kind: 'error-chunk', afterChunks: 0 },
+  });
+  // the first stream fails and is taken at its hold, so the second is refused
+  await using desk = await openDesk(policyOf([{ ...WIDE, amountCents: 1 }]), { respond });
+  const told: unknown[] = [];
+  const more = { streamRetries: 2, onError: ({ error }: Any) => void told.push(error) };
+  const result = major.stream(askOf(major, desk, { maxOutputTokens: 250, maxRetries: 0, more }));
+  const parts: Any[] = [];
+  for await (const part of result.fullStream) parts.push(part);
+  expect(told.some(isBlocked)).toBe(true);
+  expect(parts.some(({ type, error }) => type === 'error' && isBlocked(error))).toBe(true);
+  expect(desk.sim.requests).toHaveLength(1);
+  expect(await desk.receipts('decision')).toMatchObject([{ decision: 'allow' }, { decision: 'block' }]);
+  await expect.poll(() => desk.held()).toBe(0n);
+});

@@ -1,4 +1,4 @@
-/** Providers other than OpenRouter, in every major, judged by what the simulator was sent and what it billed. */
+/** Every provider in every major, judged by what the simulator was sent and what it billed. */
 import { describe, expect, it } from 'vitest';
 import { spendGuard, spendOptions } from '../../middleware/ai-sdk.ts';
 import { isBlocked, type SpendCap } from '../../src/index.ts';
@@ -22,6 +22,13 @@ interface Provider {
 const bodyOf = (request: Simulator['requests'][number]): Any => request.body;
 
 const PROVIDERS: readonly Provider[] = [
+  {
+    name: 'openrouter',
+    big: OPUS,
+    small: HAIKU,
+    make: (major, { url }, id) => major.openrouter({ url }, id),
+    sent: (request) => ({ model: bodyOf(request).model, limit: bodyOf(request).max_tokens }),
+  },
   {
     name: 'openai.chat',
     big: 'gpt-5',
