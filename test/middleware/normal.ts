@@ -5,7 +5,8 @@ export function normal(value: unknown, seen = new Map<unknown, unknown>()): unkn
   if (typeof value === 'string') {
     return value
       .replaceAll(/gen-\d+-\w+/g, 'gen')
-      .replaceAll(/"created":\d+/g, '"created":0')
+      .replaceAll(/"(created|created_at|completed_at)":\d+/g, '"$1":0')
+      .replaceAll(/\b(chatcmpl|resp|msg|gen|req|rs|fc|call|toolu)[_-][0-9a-f]{20,}(_\d+)?/g, '$1$2')
       .replaceAll(/127\.0\.0\.1:\d+/g, 'host')
       .replaceAll(/\b(aitxt|call|msg|aitxn|aiobj)-\w{16,}\b/g, '$1')
       .replace(/^[A-Za-z0-9]{16}$/, 'id');
@@ -30,7 +31,9 @@ export function normal(value: unknown, seen = new Map<unknown, unknown>()): unkn
       cause: normal(value.cause, seen),
     });
   for (const [key, each] of Object.entries(value)) {
-    if (/^(created|date|performance|x-generation-id)$|^socket$|Ms$|timestamp/i.test(key))
+    if (
+      /^(created|created_at|completed_at|date|performance|x-generation-id)$|^socket$|Ms$|timestamp/i.test(key)
+    )
       copy[key] = typeof each;
     else copy[key] = normal(each, seen);
   }

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { spendGuard } from '../../middleware/ai-sdk.ts';
-import type { Reply, SimulatedRequest } from '../../src/node/simulator/index.ts';
+import type { Reply, SimulatedRequest, Simulator, SimulatorOptions } from '../../src/node/simulator/index.ts';
 import { MAJORS, type Any, type Ask, type Major } from '../majors/major.ts';
 import { openDesk, OPUS, policyOf, SONNET, WIDE } from './ai-sdk-kit.ts';
 import { caught, normal } from './normal.ts';
@@ -329,30 +329,83 @@ const BEHAVIOURS: Record<string, Behaviour> = {
   },
 };
 
-describe.each(MAJORS)('$name', (major) => {
-  const here = Object.entries(BEHAVIOURS).filter(
-    ([, behaviour]) => behaviour.in?.includes(major.number) ?? true,
-  );
+const HAVE = (major: Major): [string, Behaviour][] =>
+  Object.entries(BEHAVIOURS).filter(([, behaviour]) => behaviour.in?.includes(major.number) ?? true);
 
-  it.each(here)('%s', async (_name, { reply = {}, run, requests = 1 }) => {
-    const respond = typeof reply === 'function' ? reply : (): Reply => reply;
-    // with 4, OpenRouter's client tells its cost only where it is asked to: the next test
-    const settings = { models: [SONNET], ...(major.number === 4 && { usage: { include: true } }) };
-    for (const policy of [policyOf([]), policyOf([WIDE])]) {
-      await using bare = await openDesk(policy, { respond });
-      await using guarded = await openDesk(policy, { respond });
-      const expected = normal(await run(major, major.openrouter({ url: bare.sim.url }, OPUS, settings)));
-      const inner = major.openrouter({ url: guarded.sim.url }, OPUS, settings);
-      const actual = normal(await run(major, major.wrap(inner, spendGuard(guarded.guard))));
-      expect(actual).toEqual(expected);
-      const wire = ({ sim }: typeof bare): unknown =>
-        sim.requests.map(({ bodyText, headers, path }) => [path, bodyText, normal(headers)]);
-      expect(wire(guarded)).toEqual(wire(bare));
-      expect(guarded.sim.requests.length).toBeGreaterThanOrEqual(requests);
-      await expect.poll(() => guarded.held()).toBe(0n);
-      expect(await guarded.receipts('decision')).toHaveLength(guarded.sim.requests.length);
-    }
-  });
+/** Runs a behaviour on the bare model and on the guarded one, under a policy without caps and under a wide one. */
+async function compare(
+  major: Major,
+  { reply = {}, run, requests = 1 }: Behaviour,
+  make: (sim: Simulator) => unknown,
+  dialect: SimulatorOptions['dialect'] = 'openrouter',
+): Promise<void> {
+  const respond = typeof reply === 'function' ? reply : (): Reply => reply;
+  for (const policy of [policyOf([]), policyOf([WIDE])]) {
+    await using bare = await openDesk(policy, { respond, dialect });
+    await using guarded = await openDesk(policy, { respond, dialect });
+    const expected = normal(await run(major, make(bare.sim)));
+    const actual = normal(await run(major, major.wrap(make(guarded.sim), spendGuard(guarded.guard))));
+    expect(actual).toEqual(expected);
+    const wire = ({ sim }: typeof bare): unknown =>
+      sim.requests.map(({ bodyText, headers, path }) => [path, normal(bodyText), normal(headers)]);
+    expect(wire(guarded)).toEqual(wire(bare));
+    expect(guarded.sim.requests.length).toBeGreaterThanOrEqual(requests);
+    await expect.poll(() => guarded.held()).toBe(0n);
+    expect(await guarded.receipts('decision')).toHaveLength(guarded.sim.requests.length);
+  }
+}
+
+describe.each(MAJORS)('$name', (major) => {
+  // with 4, OpenRouter's client tells its cost only where it is asked to: the last test
+  const settings = { models: [SONNET], ...(major.number === 4 && { usage: { include: true } }) };
+
+  it.each(HAVE(major))('%s', (_name, behaviour) =>
+    compare(major, behaviour, ({ url }) => major.openrouter({ url }, OPUS, settings)),
+  );
+});
+
+interface Other {
+  name: string;
+  dialect?: SimulatorOptions['dialect'];
+  make: (major: Major, sim: Simulator) => unknown;
+}
+
+const OTHERS: readonly Other[] = [
+  {
+    name: 'openai chat',
+    dialect: 'openai',
+    make: (major, { url }) => major.openaiChat({ url }, 'gpt-5-mini'),
+  },
+  {
+    name: 'openai responses',
+    dialect: 'openai',
+    make: (major, { url }) => major.openaiResponses({ url }, 'gpt-5-mini'),
+  },
+  { name: 'anthropic', make: (major, { url }) => major.anthropic({ url }, 'claude-haiku-4-5') },
+  { name: 'openai-compatible', make: (major, { url }) => major.compatible({ url }, OPUS) },
+  { name: 'gateway', make: (major, { origin }) => major.gateway?.({ url: `${origin}/v3/ai` }, OPUS) },
+];
+
+/** What is OpenRouter's own, and what needs no other provider to be seen. */
+const ONLY_OPENROUTER =
+  /retries|headers and options|smoothStream|consumeStream|textStream|other middleware|an agent/;
+
+describe.each(
+  MAJORS.flatMap((major) =>
+    OTHERS.filter(({ name }) => name !== 'gateway' || major.gateway !== undefined).map((other) => ({
+      at: `${major.name} ${other.name}`,
+      major,
+      other,
+    })),
+  ),
+)('$at', ({ major, other }) => {
+  // with 4, Anthropic's models give objects by a tool alone
+  const skipped = (name: string): boolean =>
+    ONLY_OPENROUTER.test(name) || (major.number === 4 && other.name === 'anthropic' && /Object/.test(name));
+
+  it.each(HAVE(major).filter(([name]) => !skipped(name)))('%s', (_name, behaviour) =>
+    compare(major, { ...behaviour, requests: 0 }, (sim) => other.make(major, sim), other.dialect),
+  );
 });
 
 it('asks OpenRouter for the cost in ai 4, where a cap is in play, and changes nothing else', async () => {
