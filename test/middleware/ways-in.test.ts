@@ -1,6 +1,6 @@
 /** The ways to a model that don't go through `wrapLanguageModel`: names, providers, registries, agents; and the holes. */
 import { afterEach, describe, expect, it } from 'vitest';
-import { spendGuard } from '../../middleware/ai-sdk.ts';
+import { spendGuard, spendOptions } from '../../middleware/ai-sdk.ts';
 import { isBlocked } from '../../src/index.ts';
 import type { Reply } from '../../src/node/simulator/index.ts';
 import { AI_4, MAJORS, type Any, type Major } from '../majors/major.ts';
@@ -82,6 +82,47 @@ describe.each(MAJORS.filter(({ number }) => number > 4))('$name', (major) => {
     expect(desk.bodies()).toMatchObject([{ model: HAIKU }, { model: HAIKU, stream: true }]);
     await desk.sim.idle();
     expect(await desk.spent()).toBe(desk.sim.billed);
+  });
+
+  it('a name that goes to the AI Gateway, with the scope of the call kept here', async () => {
+    await using desk = await openDesk(policyOf([WIDE, ladder(HAIKU)]));
+    const gateway = major.ai.createGateway({ apiKey: 'k', baseURL: `${desk.sim.origin}/v3/ai` });
+    const middleware = spendGuard(desk.guard);
+    holder.AI_SDK_DEFAULT_PROVIDER = major.ai.wrapProvider({
+      provider: gateway,
+      languageModelMiddleware: middleware,
+    });
+    const scope = { userId: 'user-secret-7' };
+    await major.generate({ ...base, model: OPUS, providerOptions: spendOptions({ scope }) });
+    const [request] = desk.sim.requests;
+    expect(request?.headers['ai-language-model-id']).toBe(HAIKU);
+    expect(`${request?.bodyText}${JSON.stringify(request?.headers)}`).not.toMatch(/secret-7|spendGuard/);
+    expect(await desk.receipts('decision')).toMatchObject([{ decision: 'downgrade', scope }]);
+    await desk.sim.idle();
+    expect(await desk.spent()).toBe(desk.sim.billed);
+  });
+
+  it('an agent whose prepareCall or prepareStep names the scope', async () => {
+    if (major.number === 5) return; // has neither for options
+    await using desk = await openDesk(policyOf([WIDE]));
+    const model = (await wrapped(major, desk)).languageModel(OPUS);
+    const named = (userId: string): object => ({ providerOptions: spendOptions({ scope: { userId } }) });
+    const byCall = new major.ai.ToolLoopAgent({
+      model,
+      maxOutputTokens: 100,
+      prepareCall: (call: object) => ({ ...call, ...named('ada') }),
+    });
+    const byStep = new major.ai.ToolLoopAgent({
+      model,
+      maxOutputTokens: 100,
+      prepareStep: () => named('bob'),
+    });
+    await byCall.generate({ prompt: 'x' });
+    await byStep.generate({ prompt: 'x' });
+    expect(await desk.receipts('decision')).toMatchObject([
+      { scope: { userId: 'ada' } },
+      { scope: { userId: 'bob' } },
+    ]);
   });
 
   it('hole: a model of prepareStep that is not guarded is not seen', async () => {
