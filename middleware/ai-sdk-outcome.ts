@@ -1,6 +1,7 @@
 /** How a call through the AI SDK ended, from its result, the parts of its stream, or its error. Pure. */
 import { estimateTextTokens } from '../src/estimate.ts';
 import type { CallOutcome } from '../src/settlement.ts';
+import { knownUsage } from '../src/usage.ts';
 import { attempt, fieldsOf, isFields, listOf, textOf, type Fields } from '../src/wire/fields.ts';
 import { reportedMetadata, reportedResponse, reportedUsage, sentModel } from './ai-sdk-usage.ts';
 
@@ -27,23 +28,34 @@ function strayModel(result: unknown, { model }: SentTo): Pick<CallOutcome, 'serv
   return named === undefined || named === model ? {} : { servedModel: named };
 }
 
+/** The usage of a result. Its output is counted here only where what was reported can't be believed as it is. */
+function usageOf(result: Fields, provider: string): Pick<CallOutcome, 'usage' | 'seenOutputTokens'> {
+  const { usage, providerMetadata: metadata } = result;
+  const told = attempt(() => reportedUsage(usage, { provider, metadata }), undefined);
+  const isWhole = told !== undefined && told.outputTokens !== 0 && !('unknown' in knownUsage(told));
+  if (isWhole) return { usage: told };
+  const seenOutputTokens = attempt(() => seenInResult(result), 0);
+  const doubted = attempt(() => reportedUsage(usage, { provider, metadata, seenOutputTokens }), undefined);
+  return { seenOutputTokens, ...(doubted !== undefined && { usage: doubted }) };
+}
+
 /** The end of a call that answered in one piece. Never throws. */
 export function resultOutcome(result: unknown, to: SentTo): CallOutcome {
   const { provider } = to;
-  const fields = fieldsOf(result);
-  const seenOutputTokens = attempt(() => seenInResult(fields), 0);
-  const unread: CallOutcome = { outcome: 'ok', seenOutputTokens };
-  return attempt(() => {
-    const { usage, response, providerMetadata: metadata } = fields;
-    const told = reportedUsage(usage, { provider, metadata, seenOutputTokens });
-    return {
-      ...unread,
-      ...(told !== undefined && { usage: told }),
-      ...strayModel(result, to),
-      ...reportedResponse(response),
-      ...reportedMetadata(metadata, usage, provider),
-    };
-  }, unread);
+  return attempt<CallOutcome>(
+    () => {
+      const fields = fieldsOf(result);
+      return {
+        outcome: 'ok',
+        ...usageOf(fields, provider),
+        ...strayModel(result, to),
+        ...reportedResponse(fields['response']),
+        ...reportedMetadata(fields['providerMetadata'], fields['usage'], provider),
+      };
+    },
+    // fields of a result may throw when they are read
+    { outcome: 'ok', seenOutputTokens: attempt(() => seenInResult(fieldsOf(result)), 0) },
+  );
 }
 
 /** An estimate of the output tokens in one part of a stream, of any version. */

@@ -106,7 +106,9 @@ export async function toGuardedResponse<R extends StreamTextLike>(
 ): Promise<Response> {
   const isUi = typeof result?.toUIMessageStreamResponse === 'function';
   if (!isUi && typeof result?.toDataStreamResponse !== 'function') {
-    throw new TypeError('toGuardedResponse: expected the result of streamText, not awaited and not read');
+    throw new TypeError(
+      "toGuardedResponse: expected the result of streamText, or of an agent's stream once it is awaited",
+    );
   }
   const given = fieldsOf(options);
   const name = isUi ? 'onError' : 'getErrorMessage';

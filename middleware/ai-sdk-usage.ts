@@ -5,7 +5,7 @@
 import type { PromptFile, PromptImage, PromptShape } from '../src/estimate.ts';
 import type { CallOutcome } from '../src/settlement.ts';
 import type { ReportedUsage } from '../src/usage.ts';
-import { fieldsOf, isFields, json, listOf, sum, textOf, type Fields } from '../src/wire/fields.ts';
+import { attempt, fieldsOf, isFields, json, listOf, sum, textOf, type Fields } from '../src/wire/fields.ts';
 import { openRouterCost } from '../src/wire/reported.ts';
 
 /** `openai` of `openai.responses`: whose options a call reads, and whose price list its models are in. */
@@ -146,18 +146,23 @@ export function reportedResponse(response: unknown): Pick<CallOutcome, 'servedMo
   };
 }
 
+/** A body that names its model first, as nearly all do: the rest, which has the prompt, need not be read. */
+const MODEL_FIRST = /^\{"model":("(?:[^"\\]|\\.)*")/;
+
+function parsedBody(text: string): unknown {
+  const [, model] = MODEL_FIRST.exec(text) ?? [];
+  return attempt<unknown>(
+    () => (model === undefined ? JSON.parse(text) : { model: JSON.parse(model) as unknown }),
+    undefined,
+  );
+}
+
 /** The model that the request named, where the provider shows its body (`ai` 4: `rawCall`). */
 export function sentModel(result: unknown): string | undefined {
   const { request, rawCall } = fieldsOf(result);
-  let body = fieldsOf(request)['body'];
-  if (typeof body === 'string') {
-    try {
-      body = JSON.parse(body) as unknown;
-    } catch {
-      body = undefined;
-    }
-  }
-  return textOf(fieldsOf(body)['model']) ?? textOf(fieldsOf(fieldsOf(rawCall)['rawSettings'])['model']);
+  const { body } = fieldsOf(request);
+  const named = fieldsOf(typeof body === 'string' ? parsedBody(body) : body)['model'];
+  return textOf(named) ?? textOf(fieldsOf(fieldsOf(rawCall)['rawSettings'])['model']);
 }
 
 interface Collected {

@@ -146,7 +146,7 @@ describe('spendErrorText', () => {
   });
 
   it('is not given something that is no stream', async () => {
-    await expect(toGuardedResponse(Promise.resolve() as never)).rejects.toThrow('not awaited');
+    await expect(toGuardedResponse(Promise.resolve() as never)).rejects.toThrow('once it is awaited');
     await expect(toGuardedResponse(undefined as never)).rejects.toThrow(TypeError);
   });
 

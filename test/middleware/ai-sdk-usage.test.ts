@@ -186,6 +186,11 @@ describe('reportedMetadata', () => {
     expect(reportedResponse({ id: '' })).toEqual({});
     expect(sentModel({ request: { body: '{"model":"a"}' } })).toBe('a');
     expect(sentModel({ request: { body: { model: 'a' } } })).toBe('a');
+    const messages = [{ role: 'user', content: '{"model":"z"}', model: 'z' }];
+    for (const model of ['a', 'a"b', 'a\\', 'a\u00fc']) {
+      expect(sentModel({ request: { body: JSON.stringify({ model, messages }) } })).toBe(model);
+      expect(sentModel({ request: { body: JSON.stringify({ messages, model }) } })).toBe(model);
+    }
     expect(sentModel({ request: { body: '{' }, rawCall: { rawSettings: { model: 'b' } } })).toBe('b');
     expect(sentModel({})).toBeUndefined();
   });
