@@ -46,6 +46,7 @@ interface Providers {
   openaiEmbedding: (at: At, id: string) => Any;
   openaiImage: (at: At, id: string) => Any;
   openaiProvider: (at: At) => Any;
+  openrouterProvider: (at: At) => Any;
   /** `ai` 5 to 7. */
   gateway: Make | undefined;
 }
@@ -96,6 +97,7 @@ function providersOf(sdk: Sdk): Providers {
     openaiEmbedding: (place, id) => createOpenAI(at(place)).embedding(id),
     openaiImage: (place, id) => createOpenAI(at(place)).image(id),
     openaiProvider: (place) => createOpenAI(at(place)),
+    openrouterProvider: (place) => createOpenRouter(at(place)),
     gateway: ai.createGateway && ((place, id) => ai.createGateway(at(place))(id)),
   };
 }

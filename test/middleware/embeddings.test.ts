@@ -143,3 +143,18 @@ describe.each(WAYS)('$at', ({ major, guarded }) => {
     expect(await model2.supportsParallelCalls).toBe(await model.supportsParallelCalls);
   });
 });
+
+it.each(WAYS.filter(({ major }) => major.number > 4))(
+  '$at: OpenRouter tells the cost',
+  async ({ major, guarded }) => {
+    const id = `openai/${LARGE}`;
+    // another price than the bill's, to see whose figure counts
+    setCostOverride(id, { inputCentsPerKtok: '0.1', outputCentsPerKtok: 0 });
+    await using desk = await openDesk(policyOf([WIDE]));
+    const model = guarded(major.openrouterProvider({ url: desk.sim.url }).textEmbeddingModel(id), desk);
+    await major.ai.embed({ model, value: 'one text of 24 characters' });
+    expect(desk.sim.billed).toBeGreaterThan(0n);
+    expect(await desk.spent()).toBe(desk.sim.billed);
+    expect(await desk.receipts('settlement')).toMatchObject([{ cost: { source: 'provider' } }]);
+  },
+);

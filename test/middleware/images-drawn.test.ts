@@ -100,4 +100,18 @@ describe.each(MAJORS.filter(({ ai }) => ai.wrapImageModel !== undefined))('$name
     expect(await desk.receipts('decision')).toMatchObject([{ route: { model: PICTURES } }]);
     expect(await desk.spent()).toBe(desk.sim.billed);
   });
+
+  it('is settled at the bill with OpenRouter, too', async () => {
+    setCostOverride(`openai/${PICTURES}`, { inputCentsPerKtok: '0.5', outputCentsPerKtok: '4' });
+    await using desk = await openDesk(policyOf([WIDE]));
+    const model = major.ai.wrapImageModel({
+      model: major.openrouterProvider({ url: desk.sim.url }).imageModel(`openai/${PICTURES}`),
+      middleware: spendGuardImage(desk.guard),
+    });
+    await draw(model);
+    expect(desk.sim.billed).toBeGreaterThan(0n);
+    expect(await desk.spent()).toBe(desk.sim.billed);
+    const providerOptions = { openrouter: { models: ['openai/gpt-5'] } };
+    expect(await reasonOf(draw(model, { providerOptions }))).toBe('unbounded_cost');
+  });
 });

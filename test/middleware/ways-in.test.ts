@@ -9,16 +9,11 @@ import { HAIKU, ladder, OPUS, openDesk, policyOf, WIDE, type Desk } from './ai-s
 const holder = globalThis as { AI_SDK_DEFAULT_PROVIDER?: unknown };
 
 /** OpenRouter's provider at the simulator, with everything that it makes. */
-async function providerOf(major: Major, desk: Desk): Promise<Any> {
-  const { createOpenRouter } = await import(
-    major.number === 7 ? '../majors/ai-7.ts' : `../frameworks/ai-${major.number}/index.ts`
-  );
-  return createOpenRouter({ apiKey: 'k', baseURL: desk.sim.url });
-}
+const providerOf = (major: Major, desk: Desk): Any => major.openrouterProvider({ url: desk.sim.url });
 
-const wrapped = async (major: Major, desk: Desk): Promise<Any> =>
+const wrapped = (major: Major, desk: Desk): Any =>
   major.ai.wrapProvider({
-    provider: await providerOf(major, desk),
+    provider: providerOf(major, desk),
     languageModelMiddleware: spendGuard(desk.guard),
   });
 
@@ -43,24 +38,24 @@ describe.each(MAJORS.filter(({ number }) => number > 4))('$name', (major) => {
   }
 
   it('a provider: wrapProvider', () =>
-    expectGuarded(async (desk) => (await wrapped(major, desk)).languageModel(OPUS)));
+    expectGuarded(async (desk) => wrapped(major, desk).languageModel(OPUS)));
 
   it('a name: AI_SDK_DEFAULT_PROVIDER', () =>
     expectGuarded(async (desk) => {
-      holder.AI_SDK_DEFAULT_PROVIDER = await wrapped(major, desk);
+      holder.AI_SDK_DEFAULT_PROVIDER = wrapped(major, desk);
       return OPUS;
     }));
 
   it('a registry of wrapped providers', () =>
     expectGuarded(async (desk) =>
-      major.ai.createProviderRegistry({ or: await wrapped(major, desk) }).languageModel(`or:${OPUS}`),
+      major.ai.createProviderRegistry({ or: wrapped(major, desk) }).languageModel(`or:${OPUS}`),
     ));
 
   it('a registry with the middleware', () =>
     expectGuarded(async (desk) =>
       major.ai
         .createProviderRegistry(
-          { or: await providerOf(major, desk) },
+          { or: providerOf(major, desk) },
           { languageModelMiddleware: spendGuard(desk.guard) },
         )
         .languageModel(`or:${OPUS}`),
@@ -68,14 +63,14 @@ describe.each(MAJORS.filter(({ number }) => number > 4))('$name', (major) => {
 
   it('a custom provider', () =>
     expectGuarded(async (desk) => {
-      const fallbackProvider = await wrapped(major, desk);
+      const fallbackProvider = wrapped(major, desk);
       return major.ai.customProvider({ languageModels: {}, fallbackProvider }).languageModel(OPUS);
     }));
 
   it('an agent, whole and streamed', async () => {
     await using desk = await openDesk(policyOf([WIDE, ladder(HAIKU)]));
     const Agent = major.ai.ToolLoopAgent ?? major.ai.Experimental_Agent;
-    const model = (await wrapped(major, desk)).languageModel(OPUS);
+    const model = wrapped(major, desk).languageModel(OPUS);
     const agent = new Agent({ model, maxOutputTokens: 100, maxRetries: 0 });
     await agent.generate({ prompt: 'How far?' });
     await (await agent.stream({ prompt: 'How far?' })).consumeStream();
@@ -105,7 +100,7 @@ describe.each(MAJORS.filter(({ number }) => number > 4))('$name', (major) => {
   it('an agent whose prepareCall or prepareStep names the scope', async () => {
     if (major.number === 5) return; // has neither for options
     await using desk = await openDesk(policyOf([WIDE]));
-    const model = (await wrapped(major, desk)).languageModel(OPUS);
+    const model = wrapped(major, desk).languageModel(OPUS);
     const named = (userId: string): object => ({ providerOptions: spendOptions({ scope: { userId } }) });
     const byCall = new major.ai.ToolLoopAgent({
       model,
@@ -129,7 +124,7 @@ describe.each(MAJORS.filter(({ number }) => number > 4))('$name', (major) => {
     const respond = ({ messages }: { messages: readonly unknown[] }): Reply =>
       messages.length < 3 ? { toolCalls: [{ name: 'look', arguments: { key: 'k' } }] } : { text: 'Done.' };
     await using desk = await openDesk(policyOf([WIDE]), { respond });
-    const bare = (await providerOf(major, desk))(OPUS);
+    const bare = providerOf(major, desk)(OPUS);
     const model = major.wrap(bare, spendGuard(desk.guard));
     const prepareStep = ({ stepNumber }: Any): object => ({ model: stepNumber === 0 ? model : bare });
     await major.generate({ ...base, model, tools: { look: major.look }, steps: 3, more: { prepareStep } });
