@@ -59,7 +59,7 @@ describe.each(MAJORS)('$name', (major) => {
       expect(balance).toMatchObject({ spent: bills[tenantId], held: 0n });
     }
     expect(sim.requests).toHaveLength(1000);
-  });
+  }, 180_000);
 
   it.each<[string, SpendScope | undefined, SpendScope | undefined, SpendScope | undefined]>([
     ['the call against withSpendScope', undefined, { tenantId: 'a' }, { tenantId: 'b' }],
