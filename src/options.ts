@@ -6,7 +6,8 @@ import type { Ledger, TransactOptions } from './ledgers/ledger.ts';
 import { parsePolicy, type Policy, type SpendPolicy } from './policy.ts';
 import type { PrepareOptions } from './prepare.ts';
 import { findPrice } from './pricing/find-price.ts';
-import { randomId, signerFromKeys, type SigningKeys } from './receipts/keys.ts';
+import { randomId, signerFromKeys, type Signer, type SigningKeys } from './receipts/keys.ts';
+import { checkedSigner } from './receipts/signers.ts';
 import { checkScope, layerScopes, type SpendScope } from './scope.ts';
 
 export interface SpendGuardOptions {
@@ -16,8 +17,11 @@ export interface SpendGuardOptions {
   scope?: SpendScope;
   /** Default on Node: a log in `~/.agentguard/<tenant>/`. Elsewhere a ledger must be passed. */
   ledger?: Ledger;
-  /** Raw Ed25519 keys that sign this guard's receipts; admitted by the installation key. */
-  signingKeys?: SigningKeys;
+  /**
+   * What signs this guard's receipts: raw Ed25519 keys, or a signer of your own. The log's own key admits it. Without
+   * it the log's own key signs.
+   */
+  signingKeys?: SigningKeys | Signer;
   /** Blocks calls that name no tenant. Default false. */
   requireScope?: boolean;
   /** False lets every call through, undecided and unrecorded. Default true. */
@@ -117,6 +121,10 @@ function quietly(call: () => unknown): void {
   }
 }
 
+function signerOf(keys: SigningKeys | Signer): Signer {
+  return 'sign' in keys ? checkedSigner('signingKeys', keys) : signerFromKeys(keys);
+}
+
 export function readOptions(options: SpendGuardOptions, seams: GuardSeams = {}): GuardSettings {
   const problem = optionsProblem(options);
   if (problem !== undefined) throw new AgentGuardError('invalid_config', problem);
@@ -140,7 +148,7 @@ export function readOptions(options: SpendGuardOptions, seams: GuardSeams = {}):
     leaseMs: delay('leaseMs', options.leaseMs, DEFAULT_LEASE_MS, 1),
     estimate: options.estimate ?? 'fast',
     ...(countTokens && { countTokens }),
-    signing: signingKeys ? { signer: signerFromKeys(signingKeys) } : {},
+    signing: signingKeys ? { signer: signerOf(signingKeys) } : {},
     waitUntil: (work) => quietly(() => options.waitUntil?.(work)),
     tell: (event) => quietly(() => onEvent?.(event)),
     now: Date.now,

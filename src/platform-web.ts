@@ -44,8 +44,8 @@ export function publicKeyOf(seed: Uint8Array): Uint8Array {
   return ed25519.getPublicKey(seed);
 }
 
-export function sign(key: SigningKey, message: string): Uint8Array {
-  return ed25519.sign(new TextEncoder().encode(message), key);
+export function sign(key: SigningKey, message: Uint8Array): Uint8Array {
+  return ed25519.sign(message, key);
 }
 
 /** Takes a 32-byte Ed25519 public key that has passed `admitPublicKey`. */

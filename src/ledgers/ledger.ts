@@ -44,6 +44,8 @@ export interface LedgerView {
   dueHolds(): Hold[];
   /** True when the log has a `policy` or `prices` receipt with this digest. */
   knows(digest: string): boolean;
+  /** The keys that the log has admitted, its own among them, as base64url by `kid`. */
+  readonly signers: { readonly size: number; has(kid: string): boolean };
 }
 
 /** What a transaction wants written, and what it answers. */

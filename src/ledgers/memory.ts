@@ -3,6 +3,7 @@ import { randomBytes } from '#platform';
 import type { AccountSelector } from '../accounts.ts';
 import { AgentGuardError } from '../errors.ts';
 import { randomId, sha256Text, signerFromSeed, type Signer } from '../receipts/keys.ts';
+import { checkedSigner } from '../receipts/signers.ts';
 import type { Draft, Payload, Receipt } from '../receipts/payloads.ts';
 import type { WindowSpan } from '../windows.ts';
 import type { Balance, Committed, Ledger, LedgerView, TransactOptions, Transaction } from './ledger.ts';
@@ -22,7 +23,10 @@ export interface MemoryLedgerOptions {
 
 /** A ledger that lives and dies with the process. Serialised by the event loop; nothing is durable. */
 export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
-  const signer = options.signer ?? signerFromSeed(randomBytes(32));
+  const signer =
+    options.signer === undefined
+      ? signerFromSeed(randomBytes(32))
+      : checkedSigner('memoryLedger: signer', options.signer);
   const now = options.now ?? Date.now;
   // Lines only: what a receipt says is short-lived, and keeping it would cost the garbage collector dearly.
   const lines: string[] = [];

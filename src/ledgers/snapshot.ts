@@ -18,6 +18,9 @@ const snapshotBody = v.strictObject({
   /** Where the log's next line begins, in bytes. */
   offset: whole,
   keys: v.array(v.tuple([v.string(), v.string()])),
+  /** the log's own key, and keys whose place others have taken */
+  own: v.exactOptional(v.string()),
+  replaced: v.exactOptional(v.array(v.string())),
   policies: v.array(v.record(v.string(), v.unknown())),
   prices: v.array(v.string()),
   /** key, window, start, end, spent, held */
@@ -47,6 +50,8 @@ export function snapshotText(state: LedgerState, offset: number): string {
     ]),
     keys: [...state.keys],
     offset,
+    ...(state.own !== undefined && { own: state.own }),
+    ...(state.replaced.size > 0 && { replaced: [...state.replaced] }),
     policies: Array.from(state.policies.values(), ({ record }) => ({ ...record })),
     prices: [...state.prices.keys()],
     v: 1,
@@ -61,6 +66,8 @@ export function stateFromSnapshot(text: string): { state: LedgerState; offset: n
   const state = new LedgerState({ log, seq, hash, time });
   state.restoredFromSnapshot();
   for (const [kid, publicKey] of body.keys) state.keys.set(kid, publicKey);
+  state.own = body.own;
+  for (const kid of body.replaced ?? []) state.replaced.add(kid);
   for (const record of body.policies) {
     const policy = policyFromRecord(record as unknown as PolicyRecord);
     state.policies.set(policy.digest, policy);

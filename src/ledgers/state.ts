@@ -41,6 +41,10 @@ export class LedgerState {
   readonly prices: RecentMap<true> = new RecentMap(PRICES_KEPT);
   /** Admitted keys by `kid`: the public key as base64url. */
   readonly keys: RecentMap<string> = new RecentMap(KEYS_KEPT);
+  /** `kid` of the log's own key. Unknown behind a snapshot that didn't say. */
+  own: string | undefined;
+  /** Keys whose place others have taken, by `kid`. */
+  readonly replaced: Set<string> = new Set();
   readonly holds: Map<string, Hold> = new Map();
   readonly accounts: Map<string, Map<number, Bucket>> = new Map();
   /** No hold is due before this instant. */
@@ -63,8 +67,12 @@ export class LedgerState {
     this.head = headAfter(receipt);
     switch (payload.type) {
       case 'genesis':
+        this.keys.set(payload.issuer_id, payload.public_key);
+        this.own = payload.issuer_id;
+        break;
       case 'key':
-        this.keys.set(payload.type === 'key' ? payload.kid : payload.issuer_id, payload.public_key);
+        this.keys.set(payload.kid, payload.public_key);
+        if (payload.replaces !== undefined) this.#replace(payload.replaces, payload.kid);
         break;
       case 'policy':
         this.policies.set(payload.digest, policyFromRecord(payload.policy as unknown as PolicyRecord));
@@ -87,6 +95,7 @@ export class LedgerState {
         break;
     }
     this.keys.touch(payload.issuer_id);
+    if (this.own !== undefined) this.keys.touch(this.own);
     if (payload.type === 'decision') this.#dropLeastUsed();
     this.#sincePrune += 1;
     if (this.forgets && this.#sincePrune >= PRUNE_EVERY) this.#prune();
@@ -164,7 +173,14 @@ export class LedgerState {
       ended: (call) => this.#ended.get(call),
       dueHolds: () => this.dueHolds(now),
       knows: (digest) => this.knows(digest),
+      signers: this.keys,
     };
+  }
+
+  #replace(old: string, kid: string): void {
+    this.keys.delete(old);
+    this.replaced.add(old);
+    if (this.own === undefined || this.own === old) this.own = kid;
   }
 
   /** Puts a bucket back that a snapshot remembered. */

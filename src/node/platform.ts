@@ -44,8 +44,8 @@ export function publicKeyOf(seed: Uint8Array): Uint8Array {
   return new Uint8Array(spki.subarray(SPKI_PREFIX.length));
 }
 
-export function sign(key: SigningKey, message: string): Uint8Array {
-  return nodeSign(null, Buffer.from(message, 'utf8'), key as KeyObject);
+export function sign(key: SigningKey, message: Uint8Array): Uint8Array {
+  return nodeSign(null, message, key as KeyObject);
 }
 
 /** Takes a 32-byte Ed25519 public key that has passed `admitPublicKey`. */

@@ -16,13 +16,17 @@ import {
 import { AgentGuardError } from '../errors.ts';
 import { canonicalJson } from './canonical-json.ts';
 
-/** What signs receipts. `kid` is the RFC 7638 thumbprint of the public key. */
+/**
+ * What signs receipts: a key of this process, or your own. Signing is synchronous and on every call's way, so a key
+ * in a remote service can't be one; let it certify the key that signs here instead (`signKeyCertificate`).
+ */
 export interface Signer {
+  /** RFC 7638 thumbprint of the public key. */
   readonly kid: string;
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
-  /** The 64-byte Ed25519 signature of the text's UTF-8 bytes. */
-  sign(text: string): Uint8Array;
+  /** The 64-byte Ed25519 signature of `bytes` as they are, without a prehash. */
+  sign(bytes: Uint8Array): Uint8Array;
 }
 
 /** A raw Ed25519 key pair, 32 bytes each, as `createSpendGuard({ signingKeys })` takes it. */
@@ -74,7 +78,16 @@ let drawn = 0;
 export function signerFromSeed(seed: Uint8Array): Signer {
   const publicKey = publicKeyOf(seed);
   const key = signingKey(seed);
-  return { kid: thumbprint(publicKey), publicKey, sign: (text) => sign(key, text) };
+  const signer: Signer = { kid: thumbprint(publicKey), publicKey, sign: (bytes) => sign(key, bytes) };
+  ownSigners.add(signer);
+  return signer;
+}
+
+const ownSigners = new WeakSet<Signer>();
+
+/** True for a signer of this module, whose signatures need no check. */
+export function isOwnSigner(signer: Signer): boolean {
+  return ownSigners.has(signer);
 }
 
 /**

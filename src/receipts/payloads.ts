@@ -22,6 +22,8 @@ const id = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{22}$/));
 const kid = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/));
 const hexSignature = v.pipe(v.string(), v.regex(/^[0-9a-f]{128}$/));
 
+const certificate = v.strictObject({ issued_at: instant, root: kid, sig: hexSignature });
+
 const scope = v.strictObject({
   agentId: v.exactOptional(text),
   task: v.exactOptional(text),
@@ -84,6 +86,8 @@ export const PAYLOADS = {
     ...common,
     type: v.literal('genesis'),
     ledger: text,
+    /** a root's word that this key is the log's own */
+    certificate: v.exactOptional(certificate),
     public_key: v.string(),
     sdk: text,
   }),
@@ -93,6 +97,8 @@ export const PAYLOADS = {
     kid,
     proof: hexSignature,
     public_key: v.string(),
+    /** the key whose place this one takes; dead from the next line on */
+    replaces: v.exactOptional(kid),
   }),
   policy: v.strictObject({
     ...common,

@@ -25,6 +25,8 @@ export interface SealOptions {
   durableSeq?: number;
 }
 
+const encoder = new TextEncoder();
+
 // Receipts of one moment and leases of one length share their seconds, and writing a date costs microseconds.
 let seconds = [Number.NaN, Number.NaN];
 let secondTexts = ['', ''];
@@ -68,7 +70,7 @@ export function seal(draft: Draft, head: Head, { signer, now: time, durableSeq }
     v: 1,
   }) as unknown as Payload;
   const body = canonicalJson(payload);
-  const line = `{"payload":${body},"signature":{"alg":"EdDSA","kid":"${signer.kid}","sig":"${toHex(signer.sign(body))}"}}`;
+  const line = `{"payload":${body},"signature":{"alg":"EdDSA","kid":"${signer.kid}","sig":"${toHex(signer.sign(encoder.encode(body)))}"}}`;
   // Counted in UTF-16 units, three bytes at most for each.
   if (line.length * 3 > MAX_LINE_BYTES) {
     throw new AgentGuardError(
@@ -104,6 +106,6 @@ export function headAfter(receipt: Receipt): Head {
 }
 
 /** The text that a new key signs to prove that whoever admits it also holds it. */
-export function keyProofText(log: string, seq: number, previousReceiptHash: string, kid: string): string {
-  return canonicalJson({ kid, log, previousReceiptHash, seq, type: 'agentguard:key-proof' });
+export function keyProofText(log: string, seq: number, previousReceiptHash: string, kid: string): Uint8Array {
+  return encoder.encode(canonicalJson({ kid, log, previousReceiptHash, seq, type: 'agentguard:key-proof' }));
 }

@@ -1,5 +1,6 @@
 /** Strict verification of a log, line by line: encoding, schema, chain, keys and signatures. */
 import { canonicalJson, strictUtf8 } from './canonical-json.ts';
+import { isCertified, type CertifiedBy, type KeyCertificate } from './key-certificate.ts';
 import { admitPublicKey, fromBase64url, sha256Text, digestOf, thumbprint, verifySignature } from './keys.ts';
 import { checkPayload, MAX_LINE_BYTES, type KeyPayload, type Payload, type Receipt } from './payloads.ts';
 import { headAfter, instantOf, keyProofText, type Head } from './seal.ts';
@@ -9,6 +10,10 @@ import { verifyingKey, type VerifyingKey } from '#platform';
 export interface Trust {
   /** Public keys that the verifier holds from elsewhere: the installation key, or a root. 32 bytes each. */
   keys: readonly Uint8Array[];
+  /** Roots: keys that sign no receipts, but certify those of logs. 32 bytes each. */
+  roots?: readonly Uint8Array[];
+  /** Certificates that came beside the log; its genesis receipt may carry one as well. */
+  certificates?: readonly KeyCertificate[];
   /** The log that is expected, where it is known. */
   log?: string;
 }
@@ -28,6 +33,8 @@ export interface VerifierStart {
   line: number;
   /** Public keys that the log had admitted by then, as base64url by `kid`. They are not checked again. */
   admitted: ReadonlyMap<string, string>;
+  /** Keys that others had taken the place of by then, by `kid`. */
+  replaced?: Iterable<string>;
 }
 
 interface Signature {
@@ -91,7 +98,10 @@ export class LogVerifier {
   #head: Head | undefined;
   #line: number;
   readonly #keys = new Map<string, VerifyingKey>();
-  readonly #trusted: ReadonlySet<string>;
+  /** Keys that may speak for the log itself: the verifier's own, and those that took their place. */
+  readonly #trusted: Set<string>;
+  readonly #replaced: Set<string>;
+  readonly #certified: CertifiedBy;
   readonly #admittedBefore: ReadonlyMap<string, string>;
   readonly #expectedLog: string | undefined;
 
@@ -99,6 +109,8 @@ export class LogVerifier {
     for (const key of trust.keys) this.#admit(key);
     this.#admittedBefore = start?.admitted ?? new Map();
     this.#trusted = new Set(trust.keys.map(thumbprint));
+    this.#certified = (payload) => isCertified(payload, trust.roots ?? [], trust.certificates ?? []);
+    this.#replaced = new Set(start?.replaced);
     this.#expectedLog = trust.log;
     this.#head = start?.head;
     this.#line = start?.line ?? 0;
@@ -169,6 +181,8 @@ export class LogVerifier {
   /** Checks key and signature. */
   #unproved({ payload, signature, text }: ParsedLine, bytes: Uint8Array): LineProblem | undefined {
     if (signature.kid !== payload.issuer_id) return this.#invalid('signature.kid is not issuer_id');
+    if (this.#replaced.has(signature.kid)) return this.#invalid('signed by a key that was replaced before');
+    if (payload.type === 'genesis' && this.#certified(payload)) this.#trust(payload.public_key);
     const key = this.#key(signature.kid);
     if (key === undefined) {
       const cause = `signed by the unknown key ${signature.kid}`;
@@ -218,12 +232,29 @@ export class LogVerifier {
     const foreign = this.#ledgersOwn(payload);
     if (foreign !== undefined) return foreign;
     if (thumbprintOf(payload.public_key) !== payload.kid) return 'kid is not the thumbprint of public_key';
+    if (this.#replaced.has(payload.kid)) return 'it admits a key that was replaced before';
     const refused = this.#admit(fromBase64url(payload.public_key, 32));
     if (refused !== undefined) return refused;
     const proof = keyProofText(payload.log, payload.seq, payload.previousReceiptHash ?? '', payload.kid);
     const key = this.#keys.get(payload.kid) as VerifyingKey;
-    if (verifySignature(key, new TextEncoder().encode(proof), payload.proof)) return undefined;
-    return 'the new key did not prove that its holder has it';
+    if (!verifySignature(key, proof, payload.proof))
+      return 'the new key did not prove that its holder has it';
+    return payload.replaces === undefined ? undefined : this.#replace(payload.replaces, payload.kid);
+  }
+
+  /** The new key takes the place of the old one, which is dead from the next line on. */
+  #replace(old: string, kid: string): string | undefined {
+    if (old === kid) return 'a key can’t replace itself';
+    if (this.#key(old) === undefined) return 'it replaces a key that the log had not admitted';
+    if (this.#trusted.delete(old)) this.#trusted.add(kid);
+    this.#replaced.add(old);
+    this.#keys.delete(old);
+    return undefined;
+  }
+
+  #trust(publicKey: string): void {
+    const bytes = fromBase64url(publicKey, 32);
+    if (this.#admit(bytes) === undefined) this.#trusted.add(thumbprint(bytes));
   }
 }
 

@@ -50,7 +50,7 @@ const open = (line: string): Envelope => JSON.parse(line) as Envelope;
 /** Writes a payload as a line signed by `by`. */
 function resign(payload: Record<string, unknown>, by: Signer): string {
   const body = canonicalJson({ ...payload, issuer_id: by.kid });
-  const sig = Buffer.from(by.sign(body)).toString('hex');
+  const sig = Buffer.from(by.sign(new TextEncoder().encode(body))).toString('hex');
   return `{"payload":${body},"signature":{"alg":"EdDSA","kid":"${by.kid}","sig":"${sig}"}}`;
 }
 
@@ -384,7 +384,7 @@ describe('keys and signatures', () => {
     const admitted = admitPublicKey(signer.publicKey);
     if ('refused' in admitted) throw new Error(admitted.refused);
     const message = new TextEncoder().encode('m');
-    const good = Buffer.from(signer.sign('m')).toString('hex');
+    const good = Buffer.from(signer.sign(message)).toString('hex');
     expect(verifySignature(admitted.key, message, good)).toBe(true);
     const order = 2n ** 252n + 27742317777372353535851937790883648493n;
     const s =
@@ -400,12 +400,11 @@ describe('keys and signatures', () => {
   it('native and noble backends give the same signatures and the same verdicts', () => {
     for (let index = 0; index < 40; index++) {
       const seed = new Uint8Array(32).fill(index + 1);
-      const message = `message ${index}`;
-      const bytes = new TextEncoder().encode(message);
+      const bytes = new TextEncoder().encode(`message ${index}`);
       const publicKey = native.publicKeyOf(seed);
       expect(web.publicKeyOf(seed)).toEqual(publicKey);
-      const signature = native.sign(native.signingKey(seed), message);
-      expect(Buffer.from(web.sign(web.signingKey(seed), message))).toEqual(Buffer.from(signature));
+      const signature = native.sign(native.signingKey(seed), bytes);
+      expect(Buffer.from(web.sign(web.signingKey(seed), bytes))).toEqual(Buffer.from(signature));
       const bad = Uint8Array.from(signature);
       bad[index % 64] = bad[index % 64]! ^ 1;
       for (const candidate of [new Uint8Array(signature), bad]) {

@@ -4,54 +4,24 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import type { AccountSelector } from '../../accounts.ts';
 import { AgentGuardError } from '../../errors.ts';
 import type { Balance, Committed, LedgerView, Transaction } from '../../ledgers/ledger.ts';
-import { sealInto, sealPreamble } from '../../ledgers/sealing.ts';
+import { sealInto, sealPreamble, type PreambleOptions } from '../../ledgers/sealing.ts';
 import type { LedgerState } from '../../ledgers/state.ts';
 import { snapshotText } from '../../ledgers/snapshot.ts';
+import type { Checkpoint } from '../../receipts/checkpoint.ts';
 import type { Signer } from '../../receipts/keys.ts';
 import type { Draft, Receipt } from '../../receipts/payloads.ts';
+import type { LogKeys } from '../../receipts/signers.ts';
 import type { LineProblem } from '../../receipts/verify.ts';
 import type { WindowSpan } from '../../windows.ts';
 import { LOG_FILE } from '../home.ts';
-import { existingKey, installationKey } from '../installation-key.ts';
+import { Checkpointer, type DurableLog } from './checkpointer.ts';
 import { ProcessLock } from './lock.ts';
-import { LogFile, type LogIo } from './log-file.ts';
+import { LogFile } from './log-file.ts';
 import { damaged, isCrashDamage, linkedReceipt, openLog, verifierAt, wholeLines } from './open-log.ts';
 import { putAside, unrecorded } from './quarantine.ts';
 import { forgetOldSnapshots, writeSnapshot } from './snapshots.ts';
-
-export interface FileLedgerSettings {
-  directory: string;
-  keyFile: string;
-  tenantId: string;
-  now: () => number;
-  io: LogIo;
-  lockTimeoutMs: number;
-}
-
-/** A transact that waits for its turn. */
-interface Job {
-  body: (view: LedgerView) => Transaction<unknown>;
-  signer: Signer | undefined;
-  durable: boolean;
-  since: number;
-  finish: (committed: Committed<unknown>) => void;
-  fail: (error: unknown) => void;
-}
-
-/** A job whose receipts are written, but maybe not on the disk yet. */
-interface Written {
-  job: Job;
-  committed: Committed<unknown>;
-}
-
-interface Opened {
-  log: LogFile;
-  state: LedgerState;
-  /** How far the log is read. */
-  offset: number;
-  /** False until everything that was there at the opening has been verified, under the lock. */
-  isVerified: boolean;
-}
+import { coveredLines } from './tree-file.ts';
+import type { FileLedgerSettings, Job, Opened, Written } from './types.ts';
 
 const BATCH = 64;
 /** While another process waits, turns are short, so that a cap's last room is shared among all who ask for it. */
@@ -66,7 +36,7 @@ export class FileLedgerCore {
   readonly directory: string;
   readonly #settings: FileLedgerSettings;
   readonly #lock: ProcessLock;
-  #signer: Signer | undefined;
+  #keys: LogKeys | undefined;
   #opened: Opened | undefined;
   /** Set for good when going on could fork the log or lose receipts. */
   #broken: AgentGuardError | undefined;
@@ -78,12 +48,14 @@ export class FileLedgerCore {
   #wroteAnything = false;
   #sinceSnapshot = 0;
   #snapshotting: Promise<void> | undefined;
+  readonly #checkpointer: Checkpointer;
 
   constructor(settings: FileLedgerSettings) {
     this.directory = settings.directory;
     this.#settings = settings;
     // Beside the log, so that whoever shares the log shares the lock, wherever the folder is mounted.
     this.#lock = new ProcessLock(join(settings.directory, '.lock'));
+    this.#checkpointer = new Checkpointer(settings.checkpoints, () => this.#durableLog());
   }
 
   get path(): string {
@@ -112,6 +84,11 @@ export class FileLedgerCore {
     return (await this.transact(look, undefined, false)).result;
   }
 
+  /** A checkpoint of everything written so far; `undefined` for an empty log. */
+  checkpoint(): Promise<Checkpoint | undefined> {
+    return this.#checkpointer.make();
+  }
+
   async flush(): Promise<void> {
     await this.#idle();
     if (this.#opened !== undefined && this.#wroteAnything) await this.#syncNow(this.#opened.log);
@@ -123,6 +100,7 @@ export class FileLedgerCore {
       await this.#idle();
       if (this.#opened !== undefined && this.#wroteAnything && this.#broken === undefined)
         await this.#writeClose();
+      if (this.#opened !== undefined && this.#broken === undefined) await this.#checkpointer.close();
     } finally {
       this.#broken ??= new AgentGuardError('ledger_unavailable', `the ledger ${this.directory} is closed`);
       this.#opened?.log.close();
@@ -176,12 +154,12 @@ export class FileLedgerCore {
   }
 
   async #open(): Promise<Opened> {
-    const { directory, keyFile, io } = this.#settings;
+    const { directory, keys, io } = this.#settings;
     const log = new LogFile(directory, LOG_FILE, io);
     try {
       // A log that was begun has a key; another one in its place could never verify what is there.
-      this.#signer ??= log.size() > 0 ? existingKey(keyFile, log.path) : installationKey(keyFile);
-      const { state, offset } = await openLog(log, this.#signer);
+      this.#keys ??= keys(log.path, log.size() > 0);
+      const { state, offset } = await openLog(log, this.#keys);
       this.#sinceSnapshot = SNAPSHOT_EVERY / 2;
       return { log, state, offset, isVerified: false };
     } catch (error) {
@@ -231,7 +209,8 @@ export class FileLedgerCore {
     const { isVerified } = opened;
     opened.isVerified = true;
     // What stood there at the opening could have been written by anyone; later lines come from our own processes.
-    const verifier = isVerified ? undefined : verifierAt(state, this.#signer as Signer);
+    const keys = this.#keys as LogKeys;
+    const verifier = isVerified ? undefined : verifierAt(state, keys);
     const bytes = log.read(opened.offset, size - opened.offset);
     let done = 0;
     let problem: LineProblem | undefined;
@@ -248,14 +227,16 @@ export class FileLedgerCore {
     opened.offset += done;
     if (opened.offset < size) this.#repair(opened, bytes.subarray(done), problem);
     if (isVerified) return;
+    this.#checkpointer.begin(coveredLines(log.path, state.head, keys));
     const owed = unrecorded(log.path, state.head.seq + 1);
-    if (owed !== undefined) this.#writeOwn(opened, owed);
+    const isHandedOver = state.own === undefined || state.own === keys.signer.kid;
+    if (owed !== undefined || !isHandedOver) this.#writeOwn(opened, owed);
   }
 
   /** Moves the bytes that a crash left into quarantine and says so in the log. Throws when it was no crash. */
   #repair(opened: Opened, bad: Uint8Array, problem: LineProblem | undefined): void {
     const { log, state } = opened;
-    if (problem !== undefined && !isCrashDamage(bad, state, this.#signer as Signer)) {
+    if (problem !== undefined && !isCrashDamage(bad, state, this.#keys as LogKeys)) {
       throw damaged(log.path, problem);
     }
     const draft = putAside(log.path, state.head.seq + 1, bad);
@@ -263,32 +244,24 @@ export class FileLedgerCore {
     this.#writeOwn(opened, draft);
   }
 
-  /** Writes a receipt of the ledger's own, outside of any transaction. */
-  #writeOwn(opened: Opened, draft: Draft): void {
-    const signer = this.#signer as Signer;
-    const { now, tenantId } = this.#settings;
-    const sealing = { signer, now: now(), ledgerName: tenantId, ledgerSigner: signer };
+  /** Writes a receipt of the ledger's own, outside of any transaction, behind what must come before it. */
+  #writeOwn(opened: Opened, draft: Draft | undefined): void {
+    const sealing = this.#sealing(opened.state, this.#settings.now());
     const receipts: Receipt[] = [];
     sealPreamble(receipts, opened.state, sealing);
-    sealInto(receipts, [draft], opened.state, sealing);
+    if (draft !== undefined) sealInto(receipts, [draft], opened.state, sealing);
     this.#write(opened, receipts);
   }
 
   #runBatch(opened: Opened): Written[] {
     const { state } = opened;
-    const signer = this.#signer as Signer;
     const now = this.#settings.now();
     const receipts: Receipt[] = [];
     const written: Written[] = [];
     for (const job of this.#jobs.splice(0, this.#lock.isWanted() ? CONTENDED_BATCH : BATCH)) {
       try {
         const { drafts, result } = job.body(state.view(now));
-        const sealing = {
-          signer: job.signer ?? signer,
-          now,
-          ledgerName: this.#settings.tenantId,
-          ledgerSigner: signer,
-        };
+        const sealing = this.#sealing(state, now, job.signer);
         if (drafts.length > 0) sealPreamble(receipts, state, sealing);
         const durableSeq =
           receipts.length === 0 && this.#durableSeq >= 0 ? { durableSeq: this.#durableSeq } : {};
@@ -305,6 +278,18 @@ export class FileLedgerCore {
       throw error;
     }
     return written;
+  }
+
+  #sealing(state: LedgerState, now: number, signer?: Signer): PreambleOptions {
+    this.#refreshKeys(state);
+    const { signer: own, ...ledgerKeys } = this.#keys as LogKeys;
+    return { signer: signer ?? own, now, ledgerName: this.#settings.tenantId, ledgerSigner: own, ledgerKeys };
+  }
+
+  /** When another process has handed the log over to a new key, that is where the old one was. */
+  #refreshKeys(state: LedgerState): void {
+    const { signer } = this.#keys as LogKeys;
+    if (state.replaced.has(signer.kid)) this.#keys = this.#settings.keys(this.path, true);
   }
 
   #write(opened: Opened, receipts: readonly Receipt[]): void {
@@ -329,6 +314,7 @@ export class FileLedgerCore {
       else entry.job.finish(entry.committed);
     }
     if (this.#unsynced.length > 0) this.#syncing ??= this.#sync(opened);
+    this.#checkpointer.sees(opened.state.head.seq + 1);
     const { accounts, holds } = opened.state;
     const every = Math.max(SNAPSHOT_EVERY, (accounts.size + holds.size) / 4);
     if (this.#sinceSnapshot >= every && this.#snapshotting === undefined) {
@@ -366,6 +352,19 @@ export class FileLedgerCore {
       this.#broken ??= error as AgentGuardError;
       throw error;
     }
+  }
+
+  /** Everything that the log has, made durable first: a checkpoint may cover nothing that a crash could take back. */
+  async #durableLog(): Promise<DurableLog | undefined> {
+    // An empty transaction reads what others appended, up to a place that nobody will cut back.
+    await this.transact(() => ({ drafts: [], result: undefined }), undefined, false);
+    const opened = this.#opened;
+    if (opened === undefined || opened.state.head.seq < 0) return undefined;
+    const { log, state, offset } = opened;
+    this.#refreshKeys(state);
+    const place = { path: log.path, head: state.head, offset, keys: this.#keys as LogKeys };
+    await this.#syncNow(log);
+    return place;
   }
 
   /** Writes the state beside the log, off the lock, then a receipt that signs it. */

@@ -11,20 +11,39 @@ import type {
   TransactOptions,
   Transaction,
 } from '../../ledgers/ledger.ts';
-import { sha256Text } from '../../receipts/keys.ts';
+import type { Checkpoint } from '../../receipts/checkpoint.ts';
+import type { KeyCertificate } from '../../receipts/key-certificate.ts';
+import { sha256Text, type Signer } from '../../receipts/keys.ts';
 import type { Receipt } from '../../receipts/payloads.ts';
+import { checkedSigner } from '../../receipts/signers.ts';
 import { parseLine } from '../../receipts/verify.ts';
 import type { WindowSpan } from '../../windows.ts';
 import { KEY_FILE, LOG_FILE } from '../home.ts';
+import { existingKey, installationKey, keyOfEnvironment } from '../installation-key.ts';
 import { makeFolder } from '../make-folder.ts';
+import { checkCheckpointOptions, type CheckpointOptions } from './checkpointer.ts';
 import { FileLedgerCore } from './file-ledger.ts';
 import { REAL_IO, type LogIo } from './log-file.ts';
+import type { KeySource } from './types.ts';
+
+export type { CheckpointOptions } from './checkpointer.ts';
+export type { CheckpointSink } from './delivery.ts';
+export { fileSink, gitSink, putSink, webhookSink } from './sinks.ts';
 
 export interface FileLedgerOptions {
   /** The folder of the log. Made when it is missing, at the first call. */
   dir: string;
-  /** The installation key. Default: `installation-key.json` in `dir`. */
+  /**
+   * The file of the installation key. Default: `installation-key.json` in `dir`. Where `AGENTGUARD_SIGNING_KEY` is set
+   * when the ledger is made, that is the installation key.
+   */
   keyFile?: string;
+  /** A signer of your own in place of the installation key. */
+  signer?: Signer;
+  /** A root's word for `signer`, for the genesis receipt of a new log. */
+  certificate?: KeyCertificate;
+  /** Makes checkpoints on a schedule and on close. Default: only when they are asked for. */
+  checkpoints?: CheckpointOptions;
   /**
    * What a receipt has survived when it is acknowledged: `sync` (default) the loss of power, `os` the death of
    * the process.
@@ -38,6 +57,15 @@ export interface FileLedgerOptions {
   lockTimeoutMs?: number;
   /** The system calls that write; tests put failing ones in their place. */
   io?: LogIo;
+}
+
+/** A file ledger is a ledger that can make checkpoints of itself. */
+export interface FileLedger extends Ledger {
+  /**
+   * Makes everything written so far durable and signs a checkpoint of it, which goes to the sinks as well; `undefined`
+   * for an empty log. Rejects with `AgentGuardError` when that can't be done.
+   */
+  checkpoint(): Promise<Checkpoint | undefined>;
 }
 
 interface Shared {
@@ -63,7 +91,7 @@ function realPath(directory: string): string {
  * A ledger in `dir/decisions.ndjson`, which is the only truth: everything else in the folder is derived from it.
  * Several processes may use the folder at once. Does no I/O until the first call.
  */
-export function fileLedger(options: FileLedgerOptions): Ledger {
+export function fileLedger(options: FileLedgerOptions): FileLedger {
   const { dir, durability = 'sync' } = options;
   if (typeof dir !== 'string' || dir === '') {
     throw new AgentGuardError('invalid_config', 'fileLedger: dir: expected the path of a folder');
@@ -74,11 +102,13 @@ export function fileLedger(options: FileLedgerOptions): Ledger {
       `fileLedger: durability: expected "sync" or "os", got ${String(durability)}`,
     );
   }
+  if (options.checkpoints !== undefined) checkCheckpointOptions(options.checkpoints);
+  const keys = keySource(options);
   let shared: Shared | undefined;
   let closed = false;
   const core = (): FileLedgerCore => {
     if (closed) throw new AgentGuardError('ledger_unavailable', `the ledger ${dir} is closed`);
-    shared ??= joinLedger(options);
+    shared ??= joinLedger(options, keys);
     return shared.core;
   };
   return {
@@ -96,6 +126,9 @@ export function fileLedger(options: FileLedgerOptions): Ledger {
     ): Promise<Balance[]> {
       return core().balances(accounts);
     },
+    async checkpoint(): Promise<Checkpoint | undefined> {
+      return core().checkpoint();
+    },
     async flush(): Promise<void> {
       await shared?.core.flush();
     },
@@ -107,7 +140,21 @@ export function fileLedger(options: FileLedgerOptions): Ledger {
   };
 }
 
-function joinLedger(options: FileLedgerOptions): Shared {
+/** Where the log's own key comes from. The environment is read now, so that it may be cleared afterwards. */
+function keySource({ dir, keyFile, signer, certificate }: FileLedgerOptions): KeySource {
+  if (signer !== undefined) {
+    const own = checkedSigner('fileLedger: signer', signer);
+    return () => ({ signer: own, former: [], ...(certificate && { certificate }) });
+  }
+  const given = keyOfEnvironment();
+  if (given !== undefined) return () => given;
+  return (logPath, isBegun) => {
+    const path = keyFile ?? join(realPath(dir), KEY_FILE);
+    return isBegun ? existingKey(path, logPath) : installationKey(path);
+  };
+}
+
+function joinLedger(options: FileLedgerOptions, keys: KeySource): Shared {
   const directory = resolve(options.dir);
   try {
     makeFolder(directory);
@@ -119,11 +166,12 @@ function joinLedger(options: FileLedgerOptions): Shared {
   if (shared === undefined) {
     const core = new FileLedgerCore({
       directory: path,
-      keyFile: options.keyFile ?? join(path, KEY_FILE),
+      keys,
       tenantId: options.tenantId ?? 'default',
       now: options.now ?? Date.now,
       io: options.io ?? REAL_IO,
       lockTimeoutMs: options.lockTimeoutMs ?? 10_000,
+      checkpoints: options.checkpoints,
     });
     shared = { core, users: 0 };
     openLedgers().set(path, shared);

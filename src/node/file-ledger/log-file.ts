@@ -125,7 +125,7 @@ export class LogFile {
   }
 }
 
-/** The folder that holds what was derived from a log: snapshots and quarantined bytes. */
-export function derivedFolder(logPath: string, name: 'snapshots' | 'quarantine'): string {
+/** The folder that holds what was derived from a log: snapshots, the last checkpoint, and quarantined bytes. */
+export function derivedFolder(logPath: string, name: 'snapshots' | 'quarantine' | 'checkpoints'): string {
   return join(dirname(logPath), name);
 }

@@ -1,9 +1,10 @@
 /** Opening a log: from its last snapshot, verifying everything since; damage is told apart from a crash. */
 import { AgentGuardError } from '../../errors.ts';
 import { LedgerState } from '../../ledgers/state.ts';
-import { randomId, sha256Text, type Signer } from '../../receipts/keys.ts';
+import { randomId, sha256Text } from '../../receipts/keys.ts';
 import type { Receipt } from '../../receipts/payloads.ts';
 import type { Head } from '../../receipts/seal.ts';
+import type { LogKeys } from '../../receipts/signers.ts';
 import { LogVerifier, parseLine, type LineProblem } from '../../receipts/verify.ts';
 import type { LogFile } from './log-file.ts';
 import { readSnapshot } from './snapshots.ts';
@@ -33,29 +34,30 @@ export function* wholeLines(bytes: Uint8Array): Generator<{ start: number; line:
  * Reads a log to its last whole line, or to the first that can't stand. Doesn't need the lock: what other processes
  * append meanwhile, and what is wrong with a line, is looked at by whoever holds it.
  */
-export async function openLog(log: LogFile, signer: Signer): Promise<OpenedLog> {
-  const opened = fromSnapshot(log, signer);
+export async function openLog(log: LogFile, keys: LogKeys): Promise<OpenedLog> {
+  const opened = fromSnapshot(log, keys);
   if (opened !== undefined) {
-    await readOn(log, opened, signer);
+    await readOn(log, opened, keys);
     // Its snapshot had already forgotten windows that are open again.
     if (!opened.state.needsReplay) return opened;
   }
   const replayed = { state: new LedgerState({ log: randomId(), seq: -1, hash: '', time: 0 }), offset: 0 };
   replayed.state.forgets = false;
-  await readOn(log, replayed, signer);
+  await readOn(log, replayed, keys);
   replayed.state.forgets = true;
   return replayed;
 }
 
 /** Verifies everything behind `state`'s head. */
-export function verifierAt(state: LedgerState, signer: Signer): LogVerifier {
-  const { head, keys } = state;
-  const trust = { keys: [signer.publicKey] };
-  return new LogVerifier(trust, head.seq < 0 ? undefined : { head, line: head.seq + 1, admitted: keys });
+export function verifierAt(state: LedgerState, keys: LogKeys): LogVerifier {
+  const { head, keys: admitted, replaced } = state;
+  // A log may have begun under a key that came before; from where on it is dead the log itself says.
+  const trust = { keys: [keys.signer, ...keys.former].map(({ publicKey }) => publicKey) };
+  return new LogVerifier(trust, head.seq < 0 ? undefined : { head, line: head.seq + 1, admitted, replaced });
 }
 
-async function readOn(log: LogFile, opened: OpenedLog, signer: Signer): Promise<void> {
-  const verifier = verifierAt(opened.state, signer);
+async function readOn(log: LogFile, opened: OpenedLog, keys: LogKeys): Promise<void> {
+  const verifier = verifierAt(opened.state, keys);
   const size = log.size();
   while (opened.offset < size) {
     const from = opened.offset;
@@ -72,7 +74,7 @@ async function readOn(log: LogFile, opened: OpenedLog, signer: Signer): Promise<
 }
 
 /** The state of the last snapshot that can be trusted, with the hash links of the lines around it checked. */
-function fromSnapshot(log: LogFile, signer: Signer): OpenedLog | undefined {
+function fromSnapshot(log: LogFile, keys: LogKeys): OpenedLog | undefined {
   const size = log.size();
   const from = Math.max(0, size - TAIL_BYTES);
   const tail = log.read(from, size - from);
@@ -86,7 +88,9 @@ function fromSnapshot(log: LogFile, signer: Signer): OpenedLog | undefined {
     const snapshot = readSnapshot(log.path, covers, body);
     if (snapshot === undefined || snapshot.state.head.hash !== hash || snapshot.offset > size) continue;
     const { state, offset } = snapshot;
-    if (signatureVerdict(line, state, signer) !== 'valid') continue;
+    // Written before logs could be handed over: it doesn't say whose this one is.
+    if (state.own === undefined && keys.former.length > 0) continue;
+    if (signatureVerdict(line, state, keys) !== 'valid') continue;
     const broken = brokenLink(lines, offset - from, state.head, from === 0);
     if (broken !== undefined) throw damaged(log.path, { verdict: 'invalid', ...broken });
     return { state, offset };
@@ -98,14 +102,17 @@ function fromSnapshot(log: LogFile, signer: Signer): OpenedLog | undefined {
 function signatureVerdict(
   line: Uint8Array,
   state: LedgerState,
-  signer: Signer,
+  keys: LogKeys,
 ): LineProblem['verdict'] | 'valid' {
   const parsed = parseLine(line);
   if ('problem' in parsed) return 'invalid';
   const { seq, log, issued_at: issuedAt, previousReceiptHash } = parsed.payload;
   const before = { log, seq: seq - 1, hash: previousReceiptHash ?? '', time: Date.parse(issuedAt) };
-  const start = { head: before, line: seq, admitted: state.keys };
-  const next = new LogVerifier({ keys: [signer.publicKey] }, start).next(line);
+  const start = { head: before, line: seq, admitted: state.keys, replaced: state.replaced };
+  // Here nothing says yet whether a former key is dead: it counts as long as logs are still handed over by it.
+  const living = keys.former.filter(({ signer }) => signer !== undefined);
+  const trust = { keys: [keys.signer, ...living].map(({ publicKey }) => publicKey) };
+  const next = new LogVerifier(trust, start).next(line);
   // Of an empty state any log may be the one.
   if (state.head.seq >= 0 && log !== state.head.log) return 'invalid';
   return 'verdict' in next ? next.verdict : 'valid';
@@ -158,12 +165,12 @@ export function damaged(path: string, { verdict, line, cause }: LineProblem): Ag
  * disk whole. They can't when the bad line is a whole receipt, or when a later receipt says, signed, that the
  * disk had it.
  */
-export function isCrashDamage(bad: Uint8Array, state: LedgerState, signer: Signer): boolean {
+export function isCrashDamage(bad: Uint8Array, state: LedgerState, keys: LogKeys): boolean {
   const first = wholeLines(bad).next().value?.line;
   if (first !== undefined && isWholeReceipt(first)) return false;
   const seq = state.head.seq + 1;
   return [...laterReceipts(bad)].every((line) => {
-    const durable = signedDurableSeq(line, state, signer);
+    const durable = signedDurableSeq(line, state, keys);
     return durable === undefined || durable < seq;
   });
 }
@@ -189,9 +196,9 @@ function isWholeReceipt(line: Uint8Array): boolean {
 }
 
 /** What a receipt says that the disk had. A key that isn't known may have been admitted by the very line in doubt. */
-function signedDurableSeq(line: Uint8Array, state: LedgerState, signer: Signer): number | undefined {
+function signedDurableSeq(line: Uint8Array, state: LedgerState, keys: LogKeys): number | undefined {
   const parsed = parseLine(line);
-  if ('problem' in parsed || signatureVerdict(line, state, signer) === 'invalid') return undefined;
+  if ('problem' in parsed || signatureVerdict(line, state, keys) === 'invalid') return undefined;
   const { payload } = parsed;
   return payload.type === 'snapshot' ? payload.covers : payload.durable_seq;
 }
