@@ -3,7 +3,7 @@
  * Whoever keeps one out of the writer's reach can tell later whether lines were cut or rewritten.
  */
 import { fromBase64, toBase64 } from './base64.ts';
-import { thumbprint, type Signer } from './keys.ts';
+import type { Signer } from './keys.ts';
 import { parseNote, signNote, verifyNote, type Note } from './note.ts';
 
 /** What a checkpoint says. */
@@ -50,28 +50,41 @@ export function parseCheckpoint(note: string): ParsedCheckpoint | { problem: str
   return { log, size: Number(size), root, note, signed };
 }
 
-/** Who signed a checkpoint, among keys that are known. */
-export type CheckpointSigner =
-  | { signer: string; problem?: never }
-  | { signer?: never; verdict: 'invalid' | 'undecidable'; problem: string };
+/** A key that is, or was, a log's own. */
+export interface LogOwner {
+  publicKey: Uint8Array;
+  /** `seq` of the receipt that put another key in its place; it may sign for the lines up to that one. */
+  until?: number;
+}
+
+/** Why a checkpoint can't be relied on. */
+export interface CheckpointProblem {
+  verdict: 'invalid' | 'undecidable';
+  cause: string;
+}
 
 /**
- * The thumbprint of the key that signed a checkpoint. One signature by a known key is enough, and others are passed
- * over; a wrong signature in the name of a known key makes the checkpoint invalid.
+ * What is wrong with a checkpoint's signatures; `undefined` when one of the log's own keys signed it in its time.
+ * Signatures by keys that are not known are passed over; a wrong one in the name of a known key is fatal.
  */
-export function checkpointSigner(
+export function checkpointProblem(
   checkpoint: ParsedCheckpoint,
-  keys: readonly Uint8Array[],
-): CheckpointSigner {
+  owners: readonly LogOwner[],
+): CheckpointProblem | undefined {
   const origin = originOf(checkpoint.log);
-  let signer: string | undefined;
-  for (const key of keys) {
-    const found = verifyNote(checkpoint.signed, origin, key);
+  let best: 'signed' | 'too late' | undefined;
+  for (const { publicKey, until } of owners) {
+    const found = verifyNote(checkpoint.signed, origin, publicKey);
     if (found === 'forged') {
-      return { verdict: 'invalid', problem: 'the checkpoint’s signature does not fit its text' };
+      return { verdict: 'invalid', cause: 'the checkpoint’s signature does not fit its text' };
     }
-    if (found === 'signed') signer = thumbprint(key);
+    if (found === 'unsigned') continue;
+    if (until === undefined || checkpoint.size - 1 <= until) best = 'signed';
+    else best ??= 'too late';
   }
-  if (signer !== undefined) return { signer };
-  return { verdict: 'undecidable', problem: 'the checkpoint is signed by no key that is known here' };
+  if (best === 'signed') return undefined;
+  if (best === 'too late') {
+    return { verdict: 'invalid', cause: 'the checkpoint is signed by a key that was replaced before' };
+  }
+  return { verdict: 'undecidable', cause: 'the checkpoint is signed by no key that is known here' };
 }

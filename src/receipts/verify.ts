@@ -121,6 +121,11 @@ export class LogVerifier {
     return this.#head;
   }
 
+  /** True when `kid` may speak for the log itself. */
+  isOwn(kid: string): boolean {
+    return this.#trusted.has(kid);
+  }
+
   /** Verifies the next line (without its newline). After a problem the verifier must not be used again. */
   next(bytes: Uint8Array): Receipt | LineProblem {
     this.#line += 1;

@@ -42,6 +42,8 @@ export interface AuditOptions {
   /** Looks for this head among the receipts. */
   head?: HeldHead;
   onProgress?: (done: number, total: number) => void;
+  /** Told of each receipt that verified. */
+  witness?: { add(receipt: Receipt): void };
 }
 
 /** Verifies the log in `file` and adds it up. Reads only, needs no lock, and takes the same memory for any length. */
@@ -57,6 +59,7 @@ export async function auditLog(file: string, trust: Trust, options: AuditOptions
     if (hash === wanted?.hash && (wanted.seq ?? payload.seq) === payload.seq) held = payload.seq;
     tally.add(payload);
     trace?.add(receipt);
+    options.witness?.add(receipt);
   };
   const verdict = await verifyLog(wholeLinesOf(file, options.onProgress), trust, onReceipt);
   return {

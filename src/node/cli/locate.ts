@@ -1,18 +1,28 @@
 /** Finding a log, and the key that it is to be verified with. */
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { equalBytes } from '../../receipts/base64.ts';
 import { fromBase64url, thumbprint } from '../../receipts/keys.ts';
+import type { LogKeys } from '../../receipts/signers.ts';
 import { MAX_LINE_BYTES } from '../../receipts/payloads.ts';
-import { parseLine } from '../../receipts/verify.ts';
+import { parseLine, type Trust } from '../../receipts/verify.ts';
+import { parseKeyCertificate } from '../../receipts/key-certificate.ts';
 import { homeDirectory, KEY_FILE, LOG_FILE, tenantFolder } from '../home.ts';
-import { installationPublicKey } from '../installation-key.ts';
+import { keyOfEnvironment, readKey } from '../installation-key.ts';
 import { CliError, commandText, printable } from './output.ts';
+import type { VerifyOptions } from './verify.ts';
 
 /** Folders of a home that hold a log. */
 function tenantsOf(home: string): string[] {
   if (!existsSync(home)) return [];
   const folders = readdirSync(home, { withFileTypes: true }).filter((entry) => !entry.isFile());
   return folders.map(({ name }) => name).filter((name) => existsSync(join(home, name, LOG_FILE)));
+}
+
+/** The logs of a home, or of a folder that is one log's own. */
+export function logsOf(home: string): string[] {
+  const own = join(home, LOG_FILE);
+  return [...(existsSync(own) ? [own] : []), ...tenantsOf(home).map((name) => join(home, name, LOG_FILE))];
 }
 
 function onlyLogOf(home: string, doing: string): string {
@@ -55,7 +65,7 @@ function tenantOfFolder(folder: string): string {
  * The log that a user means by `path`: a file, a folder, a tenant's name, or nothing for the only log of the home.
  * Throws `CliError` that lists the choices or says where a log was looked for.
  */
-export function findLog(path: string | undefined, doing: 'verify' | 'clock'): string {
+export function findLog(path: string | undefined, doing: Doing): string {
   if (path === undefined) return onlyLogOf(homeDirectory(), doing);
   if (path.trim() === '') {
     throw new CliError('The path is empty. Name a log file, its folder or a tenant, or leave it out.');
@@ -73,6 +83,9 @@ export function findLog(path: string | undefined, doing: 'verify' | 'clock'): st
   if (tenantsOf(absolute).length > 0) return onlyLogOf(absolute, doing);
   throw new CliError(`The folder ${absolute} holds no ${LOG_FILE}. Name the log's file, or its folder.`);
 }
+
+/** Commands that take a log. */
+export type Doing = 'verify' | 'clock' | 'checkpoint' | 'share';
 
 /** The installation key's file that belongs to a log: beside it, or in the home above it. */
 export function keyFileOf(logFile: string): string | undefined {
@@ -101,16 +114,68 @@ export function chooseKey(logFile: string, pins: readonly string[]): KeyChoice {
     };
   }
   const keyFile = keyFileOf(logFile);
-  const key = keyFile === undefined ? undefined : installationPublicKey(keyFile);
-  if (keyFile === undefined || key === undefined) return { keys: [], thumbprints: [], source: 'none' };
-  return { keys: [key], thumbprints: [thumbprint(key)], source: 'installation', keyFile };
+  const own = keyOfEnvironment() ?? (keyFile === undefined ? undefined : readKey(keyFile));
+  if (own === undefined) return { keys: [], thumbprints: [], source: 'none' };
+  const keys = withFormer(own);
+  // A log that began under a key that came before is pinned by that one.
+  const shown = keys.length > 1 ? shownBy(logFile)?.key : undefined;
+  if (shown !== undefined) keys.sort((a, b) => Number(equalBytes(b, shown)) - Number(equalBytes(a, shown)));
+  return {
+    keys,
+    thumbprints: keys.map(thumbprint),
+    source: 'installation',
+    ...(keyFile !== undefined && { keyFile }),
+  };
+}
+
+function withFormer({ signer, former }: LogKeys): Uint8Array[] {
+  return [signer, ...former].map(({ publicKey }) => publicKey);
+}
+
+/** This machine's own keys: of the environment, or of a key file. */
+export function ownKeys(keyFile: string): readonly Uint8Array[] {
+  const own = keyOfEnvironment() ?? readKey(keyFile);
+  return own === undefined ? [] : withFormer(own);
+}
+
+/** The keys that a pin may mean, where several are shown. A thumbprint that none of them has is no key. */
+export function keysOfPin(pin: string, shown: readonly Uint8Array[]): Uint8Array[] {
+  const fitting = shown.find((key) => thumbprint(key) === pin);
+  return [fitting ?? keyFromText(pin) ?? keyFromJwk(pin)];
+}
+
+/** What a log is to be verified with: pinned keys and roots, or this machine's own key. Throws as `chooseKey` does. */
+export function chooseTrust(
+  logFile: string,
+  { key: pins = [], root = [], certificate = [], logId }: VerifyOptions,
+): { key: KeyChoice; trust: Trust } {
+  const roots = root.map(rootKey);
+  const key: KeyChoice =
+    roots.length > 0 && pins.length === 0
+      ? { keys: [], thumbprints: roots.map(thumbprint), source: 'pinned' }
+      : chooseKey(logFile, pins);
+  const certificates = certificate.map((path) => parseKeyCertificate(readText(path, '--certificate')));
+  return { key, trust: { keys: key.keys, roots, certificates, ...(logId !== undefined && { log: logId }) } };
+}
+
+/** A root is pinned by its public key: a thumbprint alone would leave nothing to verify with. */
+export function rootKey(pin: string): Uint8Array {
+  return keyFromText(pin) ?? keyFromJwk(pin, '--root');
+}
+
+export function readText(path: string, option: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new CliError(`${option}: it can't be read: ${(error as Error).message}.`);
+  }
 }
 
 function pinnedKey(logFile: string, pin: string): { key: Uint8Array; name: string } {
   const named = keyFromText(pin) === undefined ? keyFromJwk(pin) : undefined;
   if (named !== undefined) return { key: named, name: thumbprint(named) };
   // Thumbprints and public keys look alike; the key that the log shows can only fit one of the two readings.
-  const shown = firstKey(logFile);
+  const shown = shownBy(logFile)?.key;
   if (shown !== undefined && thumbprint(shown) === pin) return { key: shown, name: pin };
   const key = keyFromText(pin) as Uint8Array;
   const isShown = shown !== undefined && Buffer.from(shown).equals(key);
@@ -125,13 +190,13 @@ function keyFromText(text: string): Uint8Array | undefined {
   }
 }
 
-function keyFromJwk(path: string): Uint8Array {
+function keyFromJwk(path: string, option = '--key'): Uint8Array {
   const expected = 'expected a thumbprint, a public key (43 characters of base64url) or the file of a JWK';
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch {
-    throw new CliError(`--key ${printable(path)}: ${expected}.`);
+    throw new CliError(`${option} ${printable(path)}: ${expected}.`);
   }
   try {
     const jwk = JSON.parse(text) as { crv?: unknown; x?: unknown };
@@ -139,11 +204,11 @@ function keyFromJwk(path: string): Uint8Array {
   } catch {
     // reported below
   }
-  throw new CliError(`--key: ${basename(path)} is not an Ed25519 key as a JWK (members "crv" and "x").`);
+  throw new CliError(`${option}: ${basename(path)} is not an Ed25519 key as a JWK (members "crv" and "x").`);
 }
 
-/** The public key that a log's first line shows. Information for matching a pin, never a source of trust. */
-function firstKey(logFile: string): Uint8Array | undefined {
+/** The public key and log id that a log's first line shows. Never a source of trust, but good for finding a pin. */
+export function shownBy(logFile: string): { key: Uint8Array | undefined; log: string } | undefined {
   const bytes = new Uint8Array(MAX_LINE_BYTES);
   const fd = openSync(logFile, 'r');
   try {
@@ -151,7 +216,7 @@ function firstKey(logFile: string): Uint8Array | undefined {
     const end = bytes.subarray(0, count).indexOf(10);
     const parsed = parseLine(bytes.subarray(0, Math.max(0, end)));
     if ('problem' in parsed || parsed.payload.type !== 'genesis') return undefined;
-    return keyFromText(parsed.payload.public_key);
+    return { key: keyFromText(parsed.payload.public_key), log: parsed.payload.log };
   } finally {
     closeSync(fd);
   }

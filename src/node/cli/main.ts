@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { SDK } from '../../version.ts';
 import { failure, requireNode } from './output.ts';
+import { addReceiptCommands } from './receipt-commands.ts';
 import type { VerifyOptions } from './verify.ts';
 
 const EXAMPLES = `
@@ -11,6 +12,9 @@ Examples:
   agentguard verify                       verdict on the only log of the home
   agentguard verify acme --trace latest   for tenant acme, with its latest call
   agentguard clock acme                   log time against this machine's clock
+  agentguard checkpoint acme              sign how long the log is, for others to keep
+  agentguard share latest acme            a link that proves one receipt
+  agentguard keys show                    the key that signs the logs
 
 Logs and keys lie in ~/.agentguard, or where AGENTGUARD_HOME says.
 Exit codes: 0 fine, 1 a bad finding, 2 the command could not do its work.`;
@@ -26,7 +30,9 @@ Examples:
   agentguard verify
   agentguard verify ~/.agentguard/acme --trace latest
   agentguard verify decisions.ndjson --key <thumbprint> --log-id <id> --json
-  agentguard verify acme --head <seq>:<hash>`;
+  agentguard verify acme --head <seq>:<hash>
+  agentguard verify acme --checkpoint acme.checkpoint
+  agentguard verify --link <link> --key <thumbprint>`;
 
 const CLOCK_HELP = `
 A log never goes back in time by itself. When its last receipt lies more than
@@ -70,6 +76,26 @@ function program(): Command {
     .option('--key <key>', 'pin an installation key: thumbprint, public key or JWK file; repeatable', collect)
     .option('--log-id <id>', 'pin the log, so that another one of the same key is refused')
     .option('--head <head>', 'a head that you kept, <hash> or <seq>:<hash>: it must be in the log')
+    .option(
+      '--checkpoint <file>',
+      'a checkpoint that you kept: the log must bear it out; repeatable',
+      collect,
+    )
+    .option(
+      '--trust <file>',
+      'remember the last checkpoint of each log in this file, and hold logs against it',
+    )
+    .option('--link <link>', 'a share link in place of a log; "-" reads it from a pipe')
+    .option(
+      '--root <key>',
+      'pin a root that certifies the log’s key: public key or JWK file; repeatable',
+      collect,
+    )
+    .option(
+      '--certificate <file>',
+      'a certificate by the root, where the log carries none; repeatable',
+      collect,
+    )
     .option('--json', 'print one JSON document')
     .addHelpText('after', VERIFY_HELP)
     .action(async (path: string | undefined, options: VerifyOptions) => {
@@ -87,6 +113,7 @@ function program(): Command {
       const { clockCommand } = await import('./clock.ts');
       process.exitCode = await clockCommand(path, options);
     });
+  addReceiptCommands(agentguard);
   return withErrors(agentguard);
 }
 
@@ -96,15 +123,18 @@ function collect(value: string, before: readonly string[] = []): string[] {
 
 /** Usage errors end with 2, like every other error that stops a command. */
 function withErrors(command: Command): Command {
-  for (const each of [command, ...command.commands]) {
+  const below = command.commands.flatMap((each) => [each, ...each.commands]);
+  for (const each of [command, ...below]) {
     each.configureOutput({
       outputError: (text, write) => write(text.replace(/^error: /, 'agentguard: ')),
     });
-    each
-      .exitOverride()
-      .showHelpAfterError(`Run "agentguard${each === command ? '' : ` ${each.name()}`} --help".`);
+    each.exitOverride().showHelpAfterError(`Run "${nameOf(each)} --help".`);
   }
   return command;
+}
+
+function nameOf(command: Command): string {
+  return command.parent === null ? command.name() : `${nameOf(command.parent)} ${command.name()}`;
 }
 
 async function main(): Promise<void> {

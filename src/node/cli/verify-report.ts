@@ -5,6 +5,7 @@ import type { LogVerdict } from '../../receipts/verify.ts';
 import { LOG_FILE } from '../home.ts';
 import type { LogAudit } from './audit-log.ts';
 import type { KeyChoice } from './locate.ts';
+import { withCheckpoints } from './checkpoint-witness.ts';
 import { commandText, countText, labelled, printable, screenWidth, styled, timeText } from './output.ts';
 import { traceTitle } from './trace.ts';
 import type { Verified, VerifyOptions } from './verify.ts';
@@ -28,7 +29,11 @@ const NOT_PROVED =
   'not proved: lines cut from the end leave no trace. Keep a head elsewhere, and pass it with --head';
 const CUT_OR_REWRITTEN = 'the head you hold is not in this log: it was cut or rewritten';
 
-export function findingOf({ audit, key }: Verified, options: VerifyOptions): Finding {
+export function findingOf(verified: Verified, options: VerifyOptions): Finding {
+  return withCheckpoints(logFinding(verified, options), verified.checkpoints ?? []);
+}
+
+function logFinding({ audit, key }: Verified, options: VerifyOptions): Finding {
   const judged = judge(audit, key, options);
   const missing = missingCall(audit, judged.integrity, options.trace);
   const code = EXIT_CODES[judged.integrity];

@@ -1,11 +1,13 @@
 /** `agentguard verify`: the verdict on a log, and a call in words. */
 import { statSync } from 'node:fs';
 import { auditLog, holdsReceipts, type HeldHead, type LogAudit } from './audit-log.ts';
-import { chooseKey, findLog, type KeyChoice } from './locate.ts';
+import type { CheckpointFinding } from '../../receipts/checkpoint-check.ts';
+import { CheckpointWitness, type WitnessOptions } from './checkpoint-witness.ts';
+import { chooseTrust, findLog, shownBy, type KeyChoice } from './locate.ts';
 import { CliError, failure, printable } from './output.ts';
 import { findingOf, jsonReport, textReport } from './verify-report.ts';
 
-export interface VerifyOptions {
+export interface VerifyOptions extends WitnessOptions {
   /** A call: its id, or `latest`. */
   trace?: string;
   /** Pinned keys. */
@@ -14,6 +16,12 @@ export interface VerifyOptions {
   /** A head that was kept: `<hash>` or `<seq>:<hash>`. */
   head?: string;
   json?: boolean;
+  /** A share link, in place of a log. */
+  link?: string;
+  /** Roots that certify the log's key: public keys, or files of JWKs. */
+  root?: readonly string[];
+  /** Files of certificates by such roots. */
+  certificate?: readonly string[];
 }
 
 /** What was found out about a log. */
@@ -21,6 +29,8 @@ export interface Verified {
   file: string;
   audit: LogAudit;
   key: KeyChoice;
+  /** What checkpoints say, where there are any. */
+  checkpoints?: readonly CheckpointFinding[];
 }
 
 /**
@@ -28,6 +38,10 @@ export interface Verified {
  * without the call that was asked for.
  */
 export async function verifyCommand(path: string | undefined, options: VerifyOptions): Promise<number> {
+  if (options.link !== undefined) {
+    const { verifyLinkCommand } = await import('./verify-link.ts');
+    return verifyLinkCommand(options.link, options);
+  }
   if (options.json !== true) {
     const verified = await verifyFile(findLog(path, 'verify'), options);
     process.stdout.write(`${textReport(verified, options).join('\n')}\n`);
@@ -49,18 +63,19 @@ export async function verifyFile(file: string, options: VerifyOptions = {}): Pro
   const held = options.head === undefined ? undefined : heldHead(options.head);
   const progress = progressBar(file);
   try {
-    const key = chooseKey(file, options.key ?? []);
-    const trust = { keys: key.keys, ...(options.logId !== undefined && { log: options.logId }) };
+    const { key, trust } = chooseTrust(file, options);
+    const witness = new CheckpointWitness(options, options.logId ?? shownBy(file)?.log, trust.keys);
     const audit = await auditLog(file, trust, {
       ...(options.trace !== undefined && { trace: options.trace }),
       ...(held && { head: held }),
       ...(progress && { onProgress: progress }),
+      witness,
     });
     const { integrity, receipts } = audit.verdict;
     if (integrity !== 'valid' && receipts === 0 && statSync(file).size > 0 && !(await holdsReceipts(file))) {
       throw new CliError(`${printable(file)}: this is not an AgentGuard log (line 1 is no receipt).`);
     }
-    return { file, audit, key };
+    return { file, audit, key, checkpoints: witness.conclude(audit.verdict) };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'EACCES' || code === 'EPERM' || code === 'EISDIR' || code === 'ENOENT') {

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { AgentGuardError } from '../../errors.ts';
 import { equalBytes, fromBase64, toBase64 } from '../../receipts/base64.ts';
-import { checkpointSigner, parseCheckpoint, type Checkpoint } from '../../receipts/checkpoint.ts';
+import { checkpointProblem, parseCheckpoint, type Checkpoint } from '../../receipts/checkpoint.ts';
 import { TreeFrontier } from '../../receipts/merkle.ts';
 import type { Head } from '../../receipts/seal.ts';
 import type { LogKeys } from '../../receipts/signers.ts';
@@ -47,8 +47,7 @@ export function readTree(logPath: string, log: string, keys: LogKeys): KeptTree 
     if ('problem' in checkpoint || checkpoint.log !== log) return undefined;
     // A key that is gone for good can't vouch any more: whoever found it could point anywhere.
     const living = keys.former.filter(({ signer }) => signer !== undefined);
-    const known = [keys.signer, ...living].map(({ publicKey }) => publicKey);
-    if (checkpointSigner(checkpoint, known).signer === undefined) return undefined;
+    if (checkpointProblem(checkpoint, [keys.signer, ...living]) !== undefined) return undefined;
     const roots = frontier.map((text) => fromBase64(text) ?? new Uint8Array(0));
     const tree = new TreeFrontier(checkpoint.size, roots);
     if (!equalBytes(tree.root(), checkpoint.root)) return undefined;
