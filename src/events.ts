@@ -34,6 +34,14 @@ export type SpendEvent =
  * - `usage_unknown`: a provider reported no usage that can be believed, so the call settled high
  * - `over_hold`: a call cost more than its worst case
  * - `route_not_taken`: a model served that the decision did not name
+ * - `unstable_key`: `signingKeys` are new to a log that has admitted several others, as when each start makes its own:
+ *   whoever reads the log can't tell such a key from a stranger's (told once for each guard)
  * - `shadow`: a policy only records what it would have decided
  */
-export type WarningCode = 'limit_injected' | 'usage_unknown' | 'over_hold' | 'route_not_taken' | 'shadow';
+export type WarningCode =
+  | 'limit_injected'
+  | 'usage_unknown'
+  | 'over_hold'
+  | 'route_not_taken'
+  | 'unstable_key'
+  | 'shadow';

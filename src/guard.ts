@@ -59,6 +59,9 @@ export function isSpendGuard(value: unknown): value is SpendGuard {
   return typeof value === 'object' && value !== null && GUARD in value;
 }
 
+/** The log's own key and three that were admitted: a fourth is one too many to be on purpose. */
+const MANY_KEYS = 4;
+
 // One queue for each ledger: guards that share a ledger wait in one line.
 const queues = new WeakMap<Ledger, HoldQueue>();
 
@@ -98,6 +101,7 @@ class Guard implements SpendGuard {
   readonly #ledger: Ledger;
   readonly #queue: HoldQueue;
   #warnedOfLimit = false;
+  #warnedOfKey = false;
 
   constructor(settings: GuardSettings, ledger: Ledger) {
     this.#settings = settings;
@@ -205,6 +209,7 @@ class Guard implements SpendGuard {
   ): Promise<Answer<Outcome>> {
     const { leaseMs, now, signing } = this.#settings;
     const body = (view: LedgerView): Transaction<Answer<Decided>> => {
+      this.#warnOfKey(view);
       const expired = expiryDrafts(view);
       const { input, spans } = decideInput(prepared, view, now());
       const decision = decide(input);
@@ -230,6 +235,18 @@ class Guard implements SpendGuard {
     const receipt = receipts.at(-1) as Receipt;
     this.#tellDecision(id, prepared, decided, receipt);
     return { decided: this.#outcome(id, prepared, provider, decided, receipt) };
+  }
+
+  /** Keys that are made anew at each start leave a log that admits a stranger every time. */
+  #warnOfKey({ signers }: LedgerView): void {
+    const { signing, tell } = this.#settings;
+    if (this.#warnedOfKey || signing.signer === undefined || signers.has(signing.signer.kid)) return;
+    this.#warnedOfKey = true;
+    if (signers.size < MANY_KEYS) return;
+    const message =
+      `signingKeys: the key ${signing.signer.kid} is new to this log, as ${signers.size - 1} others were before it. ` +
+      'Keep one key and use it again, or leave signingKeys out: then the installation key signs';
+    tell({ type: 'warning', code: 'unstable_key', message });
   }
 
   #outcome(

@@ -521,6 +521,7 @@ it('decide gives the same answer for the same input and changes nothing of it', 
           ended: () => undefined,
           dueHolds: () => [],
           knows: () => true,
+          signers: new Map(),
         };
         const { input } = decideInput(prepared, view, START);
         return {
