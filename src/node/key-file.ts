@@ -71,8 +71,9 @@ function datedKey(stored: StoredKey): DatedKey {
     ...(typeof since === 'string' && { since }),
     ...(typeof until === 'string' && { until }),
   };
-  if (stored.d === undefined) return { publicKey: fromBase64url(String(stored.x), 32), ...dates };
-  const seed = fromBase64url(String(stored.d), 32);
+  const { d, x } = stored as { d?: string; x: string };
+  if (d === undefined) return { publicKey: fromBase64url(x, 32), ...dates };
+  const seed = fromBase64url(d, 32);
   const signer = signerFor(stored, seed);
   return { publicKey: signer.publicKey, signer, seed, ...dates };
 }

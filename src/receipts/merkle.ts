@@ -106,7 +106,7 @@ export function inclusionProof(leaves: readonly Uint8Array[], index: number): Ui
       from = middle;
     }
   }
-  return path.reverse();
+  return path.toReversed();
 }
 
 /** What is claimed of a leaf: where it stands in a tree of which size, and the hashes beside its way to the root. */
@@ -156,7 +156,7 @@ export function consistencyProof(leaves: readonly Uint8Array[], size: number): U
     }
   }
   if (from > 0) path.push(rootOf(leaves, from, to));
-  return path.reverse();
+  return path.toReversed();
 }
 
 /** What is claimed of two trees: that the first is a prefix of the second. */

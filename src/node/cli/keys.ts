@@ -163,19 +163,20 @@ export async function rotateCommand(options: KeysOptions & { keepOld?: boolean }
     logs,
     failed,
   };
+  const kept =
+    options.keepOld === true ? 'The private half of the old key is kept, for logs that lie elsewhere.' : GONE;
   const lines = [
     `${pending ? 'Went on with' : 'Made'} the new key ${key.signer.kid}.`,
-    `${countText(logs.length - failed.length, 'log')} handed over; those elsewhere follow when they are opened${
-      isDone && options.keepOld !== true
-        ? ' – not without the old key: restore it from a backup for them'
-        : ''
-    }.`,
+    `${countText(logs.length - failed.length, 'log')} handed over.`,
     ...failed.map(({ log, problem }) => `Not handed over: ${log}: ${problem}`),
-    ...(isDone ? [] : ['The old key is kept. Mend these logs and run the command again.']),
+    isDone ? kept : 'The old key is kept. Mend these logs and run the command again.',
   ];
   print(options, report, lines);
   return isDone ? 0 : 1;
 }
+
+const GONE =
+  'The private half of the old key is gone. For a log that lies elsewhere, restore the old key file there first.';
 
 function successor(old: KeyFile): KeyFile {
   const now = new Date().toISOString();

@@ -13,6 +13,8 @@ export interface CheckpointOptions {
   intervalMs?: number;
   /** Where checkpoints go. They help only where the log's writer can't take them back. */
   sinks?: readonly CheckpointSink[];
+  /** How long closing waits for the sinks, in milliseconds. Default 10 000. */
+  closeTimeoutMs?: number;
   /** Told of checkpoints that could not be made or delivered. Calls go on meanwhile. */
   onError?: (error: Error) => void;
 }
@@ -25,16 +27,18 @@ export interface DurableLog extends DurablePlace {
 
 const EVERY = 256;
 const INTERVAL_MS = 60_000;
-/** How long closing waits for sinks. */
 const CLOSE_MS = 10_000;
 
 /** Throws `AgentGuardError` (`invalid_config`) for options that can't be meant. */
-export function checkCheckpointOptions({ every, intervalMs, sinks }: CheckpointOptions): void {
+export function checkCheckpointOptions({ every, intervalMs, sinks, ...rest }: CheckpointOptions): void {
   const isCount = (value: number | undefined): boolean =>
     value === undefined || (Number.isSafeInteger(value) && value >= 1);
   if (!isCount(every)) throw invalid('every', 'a whole number of receipts, at least 1', every);
   if (!isCount(intervalMs) || (intervalMs ?? 1) >= 2 ** 31) {
     throw invalid('intervalMs', 'whole milliseconds from 1 to 2^31', intervalMs);
+  }
+  if (!isCount(rest.closeTimeoutMs)) {
+    throw invalid('closeTimeoutMs', 'whole milliseconds, at least 1', rest.closeTimeoutMs);
   }
   const isSink = (sink: Partial<CheckpointSink> | null): boolean => typeof sink?.put === 'function';
   if (sinks !== undefined && !(Array.isArray(sinks) && sinks.every(isSink))) {
@@ -50,6 +54,7 @@ function invalid(field: string, expected: string, found: unknown): AgentGuardErr
 export class Checkpointer {
   readonly #every: number;
   readonly #intervalMs: number;
+  readonly #closeMs: number;
   readonly #deliveries: readonly Delivery[];
   readonly #onError: (error: Error) => void;
   /** Makes everything durable and says up to where; `undefined` for an empty log. */
@@ -70,6 +75,7 @@ export class Checkpointer {
     this.#isScheduled = options !== undefined;
     this.#every = every;
     this.#intervalMs = intervalMs;
+    this.#closeMs = options?.closeTimeoutMs ?? CLOSE_MS;
     this.#onError = (error) => {
       try {
         onError?.(error);
@@ -118,7 +124,7 @@ export class Checkpointer {
       this.#onError(error as Error);
     }
     this.#isClosed = true;
-    await Promise.all(this.#deliveries.map((delivery) => delivery.close(CLOSE_MS)));
+    await Promise.all(this.#deliveries.map((delivery) => delivery.close(this.#closeMs)));
   }
 
   #makeSoon(): void {

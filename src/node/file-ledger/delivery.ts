@@ -61,6 +61,8 @@ export class Delivery {
         return;
       } catch (error) {
         const { message } = error as Error;
+        // A newer one says everything that this one says.
+        if (this.#next !== undefined) [checkpoint, this.#next] = [this.#next, undefined];
         const what = `the checkpoint of ${checkpoint.size} lines could not be put to ${this.#sink.name}: ${message}`;
         if (attempt === ATTEMPTS || signal.aborted) {
           this.#onError(new Error(what, { cause: error }));
@@ -69,8 +71,6 @@ export class Delivery {
         await sleep(FIRST_PAUSE_MS * 2 ** (attempt - 1), undefined, { signal, ref: false }).catch(
           () => undefined,
         );
-        // A newer one says everything that this one says.
-        if (this.#next !== undefined) [checkpoint, this.#next] = [this.#next, undefined];
       }
     }
   }
