@@ -5,14 +5,9 @@
 import { sha256 } from '#platform';
 import { equalBytes } from './base64.ts';
 
-const HASH_BYTES = 32;
+export { leafHash } from './leaf-hash.ts';
 
-/** The leaf of a line (without its newline). */
-export function leafHash(line: Uint8Array): Uint8Array {
-  const preimage = new Uint8Array(1 + line.length);
-  preimage.set(line, 1);
-  return sha256(preimage);
-}
+const HASH_BYTES = 32;
 
 function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
   const preimage = new Uint8Array(1 + 2 * HASH_BYTES);

@@ -11,7 +11,7 @@ import {
 import type { Signer } from '../../src/receipts/keys.ts';
 import { checkedSigner } from '../../src/receipts/signers.ts';
 import { verifyLog, type LogVerdict, type Trust } from '../../src/receipts/verify.ts';
-import { LOG, LogKit, signerOf } from './log-kit.ts';
+import { LOG, LogKit, signerOf } from './made-log.ts';
 
 const own = signerOf(1);
 const next = signerOf(2);

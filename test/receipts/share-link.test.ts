@@ -11,7 +11,7 @@ import {
   type ShareOptions,
 } from '../../src/receipts/share-link.ts';
 import type { Trust } from '../../src/receipts/verify.ts';
-import { LOG, LogKit, signerOf } from './log-kit.ts';
+import { LOG, LogKit, signerOf } from './made-log.ts';
 
 const own = signerOf(1);
 const app = signerOf(2);

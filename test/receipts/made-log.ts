@@ -35,11 +35,22 @@ export class LogKit {
     );
   }
 
-  append(draft: Draft, by: Signer): Receipt {
-    const receipt = seal(draft, this.head, { signer: by, now: START + 1000 * (this.head.seq + 1) });
+  append(draft: Draft, by: Signer, now: number = Math.max(this.head.time, START) + 1000): Receipt {
+    const receipt = seal(draft, this.head, { signer: by, now });
     this.head = headAfter(receipt);
     this.receipts.push(receipt);
     return receipt;
+  }
+
+  /** A log that goes on behind receipts that were made elsewhere. */
+  static behind(receipts: readonly Receipt[]): LogKit {
+    const log = Object.create(LogKit.prototype) as LogKit;
+    return Object.assign(log, { receipts: [...receipts], head: headAfter(receipts.at(-1) as Receipt) });
+  }
+
+  with(draft: Draft, by: Signer): this {
+    this.append(draft, by);
+    return this;
   }
 
   /** A receipt that says nothing about keys. */
