@@ -115,10 +115,13 @@ pattern[close]=$(payload close "open_holds=$whole")
 
 utf8='^(0a|[2-7].|(c[2-9a-f]|d.)[89ab].|e0[ab].[89ab].|(e[1-9a-cef])([89ab].){2}|ed[89].[89ab].|f0[9ab].([89ab].){2}|f[1-3]([89ab].){3}|f48.([89ab].){2})*$'
 
-# The value of the first, or the last, member of a name. Texts hold no quote that isn't escaped, so only the insides of
+# The value of a member into a variable. Texts hold no quote that isn't escaped, so only the insides of
 # `policy`, `rows` and `certificate` can hold a member of the same name; these are cut out below.
-member() { local rest=${line##*"\"$1\":"}; rest=${rest#\"}; printf '%s' "${rest%%[\",\}]*}"; }
-first_member() { local rest=${line#*"\"$1\":"}; rest=${rest#\"}; printf '%s' "${rest%%[\",\}]*}"; }
+member() { # variable, name
+  local rest=${line##*"\"$2\":"}
+  rest=${rest#\"}
+  printf -v "$1" '%s' "${rest%%[\",\}]*}"
+}
 
 # --- the log ----------------------------------------------------------------------------------------------------------
 
@@ -151,7 +154,8 @@ tree_root() {
   printf '%s' "$hash"
 }
 
-shown=$(head -n1 "$log_file" | { line=$(cat); first_member public_key; })
+line=$(head -n1 "$log_file" | tr -d '\0')
+member shown public_key
 if [ "$(thumbprint "$shown")" = "$pin" ] && admit "$shown" "$pin"; then own[$pin]=1
 else t=$(thumbprint "$pin"); admit "$pin" "$t" && own[$t]=1; fi
 
@@ -167,7 +171,7 @@ head= log= time= root_there=
 while IFS= read -r line || { [ "$last_byte" != 0a ] && is_cut=1; }; do
   line_number=$((line_number + 1))
   printf '%s' "$line" >"$work/line"
-  [ "$(wc -c <"$work/line")" -le 262144 ] || invalid 'the line is too long'
+  [ "${#line}" -le 262144 ] || invalid 'the line is too long'
   [ -z "${is_cut-}" ] || undecidable 'the last line has no end'
   [ "$line_number" != "$zero_line" ] || invalid 'the line holds a zero byte'
   [[ $(od -An -v -tx1 "$work/line" | tr -d ' \n') =~ $utf8 ]] || invalid 'the line is not valid UTF-8 without controls'
@@ -175,7 +179,7 @@ while IFS= read -r line || { [ "$last_byte" != 0a ] && is_cut=1; }; do
   body=${line#'{"payload":'} envelope=${line##*',"signature":'}
   body=${body%',"signature":'*}
   plain=$(printf '%s' "$body" | tr '\200-\377' x)
-  type=$(member type)
+  member type type
   { [[ $type =~ ^[a-z]+$ ]] && [ -n "${pattern[$type]-}" ]; } || invalid 'unknown receipt type'
   [[ ${plain//\}/,\}} =~ ^${pattern[$type]}$ ]] || invalid "$type: not its schema, or not in canonical form"
   [[ $envelope =~ ^\{\"alg\":\"EdDSA\",\"kid\":\"([^\"\\]*)\",\"sig\":\"([^\"\\]*)\"\}\}$ ]] || invalid 'not the envelope of a receipt'
@@ -190,9 +194,9 @@ while IFS= read -r line || { [ "$last_byte" != 0a ] && is_cut=1; }; do
     genesis) [[ $body == '{"certificate":{'* ]] && inner=${body#*:} && inner=${inner%%\}*} ;;
   esac
   [ -z "$inner" ] || line=${body%%"$inner"*}${body#*"$inner"}
-  seq=$(member seq) issued=$(member issued_at) issuer=$(member issuer_id) log_here=$(member log)
-  previous=$(member previousReceiptHash) durable=
-  [[ $line == *'"durable_seq":'* ]] && durable=$(member durable_seq)
+  member seq seq; member issued issued_at; member issuer issuer_id; member log_here log; member previous previousReceiptHash
+  durable=
+  [[ $line == *'"durable_seq":'* ]] && member durable durable_seq
   if [ "$line_number" = 1 ]; then
     [ "$type" = genesis ] && [ "$seq" = 0 ] || invalid 'the log does not begin with its genesis receipt'
   else
@@ -211,23 +215,28 @@ while IFS= read -r line || { [ "$last_byte" != 0a ] && is_cut=1; }; do
   signed "$issuer" "$work/payload" "$signature" || invalid 'the signature does not fit the payload'
 
   case $type in
-    genesis) [ "$(thumbprint "$(member public_key)")" = "$issuer" ] || invalid "public_key is not the issuer's" ;;
+    genesis)
+      member key public_key
+      [ "$(thumbprint "$key")" = "$issuer" ] || invalid "public_key is not the issuer's" ;;
     policy | prices)
-      [ "$(member digest)" = "sha256:$(printf '%s' "$inner" | sha256)" ] || invalid "digest is not that of the $type" ;;
+      member named digest
+      [ "$named" = "sha256:$(printf '%s' "$inner" | sha256)" ] || invalid "digest is not that of the $type" ;;
     clock)
-      { [ "$(member to)" = "$issued" ] && [ "$(member from)" = "$time" ]; } || invalid 'from and to are not the times around it' ;;
+      member from from; member to to
+      { [ "$to" = "$issued" ] && [ "$from" = "$time" ]; } || invalid 'from and to are not the times around it' ;;
   esac
   case $type in key | snapshot | recovered | clock)
     [ -n "${own[$issuer]-}" ] || invalid "a $type receipt may be signed only by the log's own key" ;;
   esac
   if [ "$type" = key ]; then
-    new=$(member kid) key=$(member public_key) old=
-    [[ $body == *'"replaces":'* ]] && old=$(member replaces)
+    member new kid; member key public_key; member proof proof
+    old=
+    [[ $body == *'"replaces":'* ]] && member old replaces
     [ "$(thumbprint "$key")" = "$new" ] || invalid 'kid is not the thumbprint of public_key'
     [ -z "${replaced[$new]-}" ] || invalid 'it admits a key that was replaced before'
     admit "$key" "$new" || invalid 'a public key that may not be'
     printf '{"kid":"%s","log":"%s","previousReceiptHash":"%s","seq":%s,"type":"agentguard:key-proof"}' "$new" "$log" "$previous" "$seq" >"$work/proof"
-    signed "$new" "$work/proof" "$(member proof)" || invalid 'the new key did not prove that its holder has it'
+    signed "$new" "$work/proof" "$proof" || invalid 'the new key did not prove that its holder has it'
     if [ -n "$old" ]; then
       { [ "$old" != "$new" ] && [ -n "${known[$old]-}" ]; } || invalid 'it replaces a key that the log had not admitted'
       [ -n "${own[$old]-}" ] && own[$new]=1 until_seq[$old]=$seq

@@ -496,7 +496,7 @@ async function linkCases(log: LogKit): Promise<void> {
     publicKey = next.publicKey,
   ): Promise<string> =>
     makeShareLink({ base, lines: indexes.map((index) => log.proved(index)), checkpoint, publicKey });
-  const link = await of([admission, decision, handOver]);
+  const link = await of([0, admission, decision, handOver]);
   write('link.txt', `${link}\n`);
   const { line, index, proof } = log.proved(decision);
   const hashes = proof.map((hash) => `${Buffer.from(hash).toString('base64')}\n`).join('');
