@@ -347,6 +347,10 @@ function order(lines: readonly string[]): void {
     ),
     { exit: 2 },
   );
+  const real = lines.map((line, index) =>
+    index === 4 ? resigned({ ...open(line).payload, open_holds: 9 }) : line,
+  );
+  bad('altered field signed with the real key', 6, textOf(real));
   bad('deleted line', 5, textOf(lines.filter((_, index) => index !== 4)));
   bad(
     'swapped lines',
@@ -533,6 +537,21 @@ async function linkCases(log: LogKit): Promise<void> {
     name: 'before the hand-over',
     link: await makeShareLink({ base, lines: [fits(admission), fits(decision)], checkpoint: early }),
     exit: 0,
+  });
+  const zeros = new Uint8Array(32);
+  const altered = log.proved(decision);
+  links.push({
+    name: 'a hash of the proof changed',
+    link: await makeShareLink({
+      base,
+      lines: [
+        log.proved(admission),
+        { ...altered, proof: altered.proof.map((hash, at) => (at === 1 ? zeros : hash)) },
+        log.proved(handOver),
+      ],
+      checkpoint: log.checkpoint(next),
+    }),
+    exit: 1,
   });
   links.push({
     name: 'proof for another size',
