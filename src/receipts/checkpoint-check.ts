@@ -3,7 +3,7 @@ import { equalBytes } from './base64.ts';
 import { checkpointProblem, type LogOwner, type ParsedCheckpoint } from './checkpoint.ts';
 import { fromBase64url, thumbprint } from './keys.ts';
 import { leafHash, TreeFrontier } from './merkle.ts';
-import type { Receipt } from './payloads.ts';
+import type { GenesisPayload, KeyPayload, Receipt } from './payloads.ts';
 
 /** What a checkpoint says of a log. */
 export type CheckpointFinding =
@@ -33,10 +33,22 @@ export class CheckpointCheck {
     this.#owners = keys.map((publicKey) => ({ publicKey }));
   }
 
+  /** The next receipt that verified. */
   add({ line, payload }: Pick<Receipt, 'line' | 'payload'>): void {
+    this.see({ leaf: leafHash(encoder.encode(line)) });
     this.#log = payload.log;
-    this.#tree.add(leafHash(encoder.encode(line)));
+    if (payload.type === 'genesis' || payload.type === 'key') this.admit(payload);
+  }
+
+  /** The next line's leaf alone, where nobody needs to look into the line: then `admit` is told of keys. */
+  see({ leaf }: { leaf: Uint8Array }): void {
+    this.#tree.add(leaf);
     if (this.#sizes.has(this.#tree.size)) this.#roots.set(this.#tree.size, this.#tree.root());
+  }
+
+  /** A receipt that says whose the log is. */
+  admit(payload: GenesisPayload | KeyPayload): void {
+    this.#log = payload.log;
     if (payload.type === 'genesis') this.#owners.push({ publicKey: fromBase64url(payload.public_key, 32) });
     if (payload.type !== 'key' || payload.replaces === undefined) return;
     const { replaces, seq } = payload;
