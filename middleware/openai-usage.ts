@@ -115,7 +115,8 @@ export class EventTally {
    */
   outcome(broken: 'aborted' | 'error' | undefined): CallOutcome {
     const isWhole = this.#isDone || (this.#isFinal && this.#finished.size >= this.#choices);
-    const failed = broken ?? (this.#failed ? 'error' : undefined);
+    // the client hangs up on a stream that says that it failed
+    const failed = this.#failed ? 'error' : broken;
     const outcome = isWhole && !this.#failed ? 'ok' : (failed ?? 'ok');
     const { usage, cost, ...served } = this.#told;
     const counts = this.#isFinal || (this.#isDone && usage !== undefined);
