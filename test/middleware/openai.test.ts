@@ -29,7 +29,7 @@ const caught = (work: PromiseLike<unknown>): Promise<unknown> =>
 
 /** A fetch to the simulator for a client that thinks it talks to `origin`. */
 function rerouted(desk: Desk, from: RegExp): typeof fetch {
-  return (url, init) => fetch(String(url as string).replace(from, desk.sim.url), init);
+  return (url, init) => fetch((url as string).replace(from, desk.sim.url), init);
 }
 
 afterEach(clearCostOverrides);
@@ -442,7 +442,7 @@ describe.each(MAJORS)('$name', (major) => {
         apiKey: 'k',
         maxRetries: 0,
         fetch: (url, init) => {
-          seen.push(String(url as string));
+          seen.push(url as string);
           const to = `${desk.sim.url}${new URL(url as string).pathname.replace(/^\/openai\/deployments\/[^/]+/, '')}`;
           return fetch(to, {
             ...init,
