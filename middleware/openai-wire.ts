@@ -17,10 +17,18 @@ export interface Sending {
   /** What `fetch` gets: JSON, mostly. */
   body: unknown;
   provider: string | undefined;
+  /** What stands in the body, where that can be seen. */
+  fields: Fields | undefined;
+}
+
+/** A request, looked into. */
+export function sendingOf(request: Omit<Sending, 'fields'>): Sending {
+  const isPriced = request.endpoint.kind !== 'open' && request.endpoint.kind !== 'free';
+  return { ...request, fields: isPriced ? fieldsIn(request.body) : undefined };
 }
 
 /** The fields of a body; `undefined` for one that can't be looked into. */
-export function fieldsIn(body: unknown): Fields | undefined {
+function fieldsIn(body: unknown): Fields | undefined {
   if (typeof body === 'string') {
     try {
       const value: unknown = JSON.parse(body);
@@ -159,16 +167,15 @@ function openRequest({ endpoint, provider }: Sending, why?: string): SpendReques
 
 /** A request as the guard wants to know it. */
 export function spendRequest(sending: Sending): SpendRequest {
-  const { endpoint, provider } = sending;
+  const { endpoint, provider, fields: body } = sending;
   if (endpoint.kind === 'open') return openRequest(sending);
-  const body = fieldsIn(sending.body);
   if (body === undefined) return openRequest(sending, `the body of ${endpoint.label} can't be read`);
   const wire = wireOf(sending, body);
   if (wire.model === '') return openRequest(sending, `${endpoint.label} names no model`);
   const { unbounded, ...asked } = askedIn(sending, body, wire.model);
   const why = wire.unbounded ?? unbounded;
   const limit = wire.limit ?? asked.maxOutputTokens;
-  const isWritable = WRITABLE.has(endpoint.kind);
+  const canChange = isWritable(sending);
   return {
     model: wire.model,
     ...(provider !== undefined && { provider }),
@@ -178,26 +185,36 @@ export function spendRequest(sending: Sending): SpendRequest {
     ...(limit !== undefined && { maxOutputTokens: limit }),
     ...(why !== undefined && { unbounded: why }),
     ...(wire.reasoningTokens !== undefined && { reasoningTokens: wire.reasoningTokens }),
-    limitCanBeSet: isWritable,
-    canRoute: (model) => carryOut(sending, { model }) !== undefined,
+    limitCanBeSet: canChange,
+    canRoute: () => canChange,
   };
 }
 
 /** Bodies in which model and limit can be changed: a vector or a picture of another model is another thing. */
 const WRITABLE: ReadonlySet<string> = new Set(['chat', 'responses', 'completions']);
 
+function isWritable({ endpoint, body, fields }: Sending): boolean {
+  return WRITABLE.has(endpoint.kind) && typeof body === 'string' && fields !== undefined;
+}
+
 const LIMITS = ['max_tokens', 'max_completion_tokens', 'max_output_tokens'] as const;
 
+/** Models of OpenAI's own names that know no `max_tokens`, also behind a proxy of somebody's own. */
+const REASONING = /^(o\d|gpt-([5-9]|\d\d))/;
+
 /** The name of the output limit in a request that sets none. */
-function limitName({ endpoint, provider }: Sending): (typeof LIMITS)[number] {
+function limitName({ endpoint, provider }: Sending, model: unknown): (typeof LIMITS)[number] {
   if (endpoint.kind === 'responses') return 'max_output_tokens';
-  const isOpenAI = provider === 'openai' || provider === 'azure';
+  const isOpenAI =
+    provider === 'openai' ||
+    provider === 'azure' ||
+    (provider === undefined && REASONING.test(String(model)));
   return endpoint.kind === 'chat' && isOpenAI ? 'max_completion_tokens' : 'max_tokens';
 }
 
 function withLimit(sending: Sending, body: Fields, limit: number): Fields {
   const given = LIMITS.filter((name) => body[name] != null);
-  const names = given.length > 0 ? given : [limitName(sending)];
+  const names = given.length > 0 ? given : [limitName(sending, body['model'])];
   return { ...body, ...Object.fromEntries(names.map((name) => [name, limit])) };
 }
 
@@ -224,20 +241,19 @@ function needsUsage({ endpoint, provider }: Sending, body: Fields): boolean {
 /** The request as a decision wants it; `undefined` where its body can't be changed. Untouched where nothing is asked. */
 export function carryOut(sending: Sending, orders: Orders): Carried | undefined {
   const { model, limit, usage } = orders;
-  const asIs = { ...sending, addsUsage: false };
-  const body = fieldsIn(sending.body);
-  const addsUsage = usage === true && body !== undefined && needsUsage(sending, body);
-  if (model === undefined && limit === undefined && !addsUsage) return asIs;
-  if (typeof sending.body !== 'string' || body === undefined || !WRITABLE.has(sending.endpoint.kind))
-    return undefined;
-  let changed = limit === undefined ? body : withLimit(sending, body, limit);
+  const { fields } = sending;
+  const addsUsage = usage === true && fields !== undefined && needsUsage(sending, fields);
+  if (model === undefined && limit === undefined && !addsUsage) return { ...sending, addsUsage };
+  if (fields === undefined || !isWritable(sending)) return undefined;
+  let changed = fields;
   let { url } = sending;
   if (model !== undefined) {
     const { models: _models, route: _route, ...rest } = changed;
     changed = { ...rest, model };
     if (sending.endpoint.deployment !== undefined) url = withDeployment(url, model);
   }
+  if (limit !== undefined) changed = withLimit(sending, changed, limit);
   if (addsUsage)
-    changed = { ...changed, stream_options: { ...fieldsOf(body['stream_options']), include_usage: true } };
-  return { ...sending, url, body: JSON.stringify(changed), addsUsage };
+    changed = { ...changed, stream_options: { ...fieldsOf(fields['stream_options']), include_usage: true } };
+  return { ...sending, url, body: JSON.stringify(changed), fields: changed, addsUsage };
 }

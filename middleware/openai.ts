@@ -1,20 +1,12 @@
 /** Spend control for the OpenAI client: the same client, every request decided before it leaves. */
-import { notCarriedOut, type AdapterGuard, type Guarding } from '../src/adapter.ts';
-import type { GuardedCall } from '../src/guarded-call.ts';
-import { failureOutcome } from '../src/wire/failure.ts';
+import type { AdapterGuard, Guarding } from '../src/adapter.ts';
 import { fieldsOf, isFields, type Fields } from '../src/wire/fields.ts';
+import { openAttempt, sendAttempt, type Attempt, type RequestLike } from './openai-attempt.ts';
 import { endpointOf, providerAt } from './openai-endpoints.ts';
 import { invalid, readGuarding, type OpenAIGuardOptions } from './openai-options.ts';
-import { watchedResponse } from './openai-response.ts';
-import { carryOut, fieldsIn, spendRequest, type Carried, type Sending } from './openai-wire.ts';
+import { sendingOf } from './openai-wire.ts';
 
 export type { OpenAIGuardOptions } from './openai-options.ts';
-
-/** A request that the client has put together, on its way to `fetch`. */
-interface RequestLike {
-  body?: unknown;
-  method?: string;
-}
 
 type Fetch = (url: string, request: RequestLike, ...rest: unknown[]) => Promise<Response>;
 
@@ -27,14 +19,6 @@ interface ClientLike {
   fetchWithTimeout: Fetch;
   /** Newer versions have it around the other. */
   fetchWithAuth?: Fetch;
-}
-
-/** An attempt of a request that was let through. */
-interface Attempt {
-  call: GuardedCall;
-  carried: Carried;
-  signal: AbortSignal | undefined;
-  isSent: boolean;
 }
 
 interface Context {
@@ -57,59 +41,6 @@ function kept(client: object): Fields {
   };
 }
 
-/** Decides an attempt. `undefined` for what isn't guarded; `request` is changed to what was decided. */
-async function open(
-  request: RequestLike,
-  sending: Sending,
-  signal: AbortSignal | undefined,
-  { adapter }: Context,
-): Promise<Attempt | undefined> {
-  if (sending.endpoint.kind === 'free') return undefined;
-  const asked = spendRequest(sending);
-  const call = await adapter.begin({ ...asked, ...(signal && { signal }) });
-  // a guard that is off
-  if (call.receipt === undefined) return undefined;
-  const model = call.decision === 'downgrade' ? call.model : undefined;
-  const usage = call.reason === 'within_caps' || call.reason === 'over_soft_cap';
-  const carried = carryOut(sending, { model, limit: call.maxOutputTokens, usage });
-  if (carried === undefined) throw await notCarriedOut(call, asked.model);
-  if (carried.body !== sending.body) request.body = carried.body;
-  return { call, carried, signal, isSent: false };
-}
-
-/** Sends an attempt and settles it: at once where it failed, else at the end of its answer. */
-async function send(
-  attempt: Attempt,
-  fetch: (url: string) => Promise<Response>,
-  own: AbortSignal | undefined,
-): Promise<Response> {
-  const { call, carried, signal } = attempt;
-  attempt.isSent = true;
-  let response: Response;
-  try {
-    response = await fetch(carried.url);
-  } catch (error) {
-    await call.settle(failureOutcome(error, signal));
-    throw error;
-  }
-  if (!response.ok) {
-    await call.settle(failureOutcome({ status: response.status }, undefined));
-    return response;
-  }
-  const { stream, n } = fieldsIn(carried.body) ?? {};
-  return watchedResponse(response, stream === true || stream === 'true', {
-    choices: typeof n === 'number' ? n : 1,
-    hidesUsage: carried.addsUsage,
-    signal: own,
-    settle: (outcome) => call.settle(outcome),
-    broken({ how }, isStream) {
-      // the client's own controller is the caller's, for a stream; else only its timeout uses it
-      const gaveUp = how === 'cancelled' || signal?.aborted === true || (isStream && own?.aborted === true);
-      return gaveUp ? 'aborted' : how === 'failed' ? 'error' : undefined;
-    },
-  });
-}
-
 /** Puts the hooks into a client that nobody else has. */
 function install(client: ClientLike, context: Context): ClientLike {
   const { makeRequest, prepareRequest, withOptions } = client;
@@ -130,7 +61,12 @@ function install(client: ClientLike, context: Context): ClientLike {
     const provider = context.provider ?? (isAzure ? 'azure' : providerAt(url));
     const signal = options['signal'] as AbortSignal | undefined;
     try {
-      const attempt = await open(request, { endpoint, url, body: request.body, provider }, signal, context);
+      const attempt = await openAttempt(
+        request,
+        sendingOf({ endpoint, url, body: request.body, provider }),
+        signal,
+        context.adapter,
+      );
       if (attempt !== undefined) for (const key of [request, options]) attempts.set(key, attempt);
     } catch (error) {
       // the client sees for itself that it was aborted, and says so in its own words
@@ -146,17 +82,21 @@ function install(client: ClientLike, context: Context): ClientLike {
     const attempt = attempts.get(request);
     if (attempt === undefined) return fetch.apply(client, args);
     const controller = rest[1] as AbortController | undefined;
-    return send(attempt, (url) => fetch.call(client, url, request, ...rest), controller?.signal);
+    return sendAttempt(attempt, (url) => fetch.call(client, url, request, ...rest), controller?.signal);
   });
 
   hide(client, 'makeRequest', async (options: unknown, ...rest: unknown[]) => {
-    const resolved = (await options) as Fields;
+    // a copy, for a caller may use its options for several requests at once
+    const resolved = { ...((await options) as Fields) };
+    let outcome: 'error' | 'not_sent' = 'not_sent';
     try {
-      return await makeRequest.call(client, resolved, ...rest);
-    } catch (error) {
+      const answer = await makeRequest.call(client, resolved, ...rest);
+      outcome = 'error';
+      return answer;
+    } finally {
+      // decided, and never seen on its way: given up before, or answered by a way that has no hooks
       const attempt = attempts.get(resolved);
-      if (attempt !== undefined && !attempt.isSent) await attempt.call.settle({ outcome: 'not_sent' });
-      throw error;
+      if (attempt !== undefined && !attempt.isSent) await attempt.call.settle({ outcome });
     }
   });
   return client;

@@ -37,3 +37,22 @@ describe('docs/ai-sdk.md', () => {
     );
   });
 });
+
+describe('docs/openai.md', () => {
+  const [first, second] = blocksOf('docs/openai.md');
+
+  it('is right about what its quick start prints and sends', async () => {
+    const { simulator } = runner;
+    simulator.reset();
+    const { stdout } = await runner.run('openai-first', first?.code ?? '');
+    expect(stdout).toContain('was blocked (cap_per_call)');
+    // one call was served, the refused one never left
+    expect(simulator.requests).toHaveLength(1);
+    expect(simulator.requests[0]?.headers).toMatchObject({ 'x-title': 'Your App Name' });
+  });
+
+  it('is right about who is calling', async () => {
+    const { stdout } = await runner.run('openai-second', second?.code ?? '');
+    expect(stdout).toMatch(/^You said: .*\nper_day: \$0\.00\d+ of \$0\.50$/m);
+  });
+});

@@ -47,6 +47,20 @@ describe('examples', () => {
     expect(JSON.parse(verdict)).toMatchObject({ integrity: 'valid' });
   });
 
+  it('02 goes through allow, downgrade and block, in calls, streams and tool loops', async () => {
+    const run = await runNode(join(EXAMPLES, '02-openai-client.ts'), { TMPDIR: home });
+    expect(run.stdout).toMatch(/^allow +anthropic\/claude-opus-4-7 → anthropic\/claude-opus-4-7$/m);
+    expect(run.stdout).toMatch(/^stream +No secrets/m);
+    expect(run.stdout).toMatch(/^downgrade +anthropic\/claude-opus-4-7 → anthropic\/claude-haiku-4-5$/m);
+    expect(run.stdout).toMatch(/^stopped +cap_spent: /m);
+    const folder = /^log +(.+)$/m.exec(run.stdout)?.[1] as string;
+    const cli = join(ROOT, 'dist/src/node/cli/main.js');
+    const verdict = await new Promise<string>((resolve) => {
+      execFile(process.execPath, [cli, 'verify', folder, '--json'], (_error, stdout) => resolve(stdout));
+    });
+    expect(JSON.parse(verdict)).toMatchObject({ integrity: 'valid' });
+  });
+
   it('04 gives each user an allowance, and a 402 beyond it', async () => {
     const { stdout } = await runNode(join(EXAMPLES, '04-hono-per-request-scope.ts'), { TMPDIR: home });
     const rows = stdout.split('\n').map((line) => line.split(/\s+/).slice(0, 3).join(' '));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { endpointOf, providerAt, withDeployment } from '../../middleware/openai-endpoints.ts';
 import { bodyOutcome, EventTally } from '../../middleware/openai-usage.ts';
-import { carryOut, spendRequest, type Sending } from '../../middleware/openai-wire.ts';
+import { carryOut, sendingOf, spendRequest, type Sending } from '../../middleware/openai-wire.ts';
 import { boundInputTokens } from '../../src/estimate.ts';
 
 const BASE = 'https://openrouter.ai/api/v1';
@@ -107,7 +107,7 @@ function sending(kind: string, body: unknown, provider?: string): Sending {
   const paths: Record<string, string> = { chat: 'chat/completions', images: 'images/generations' };
   const url = `${BASE}/${paths[kind] ?? kind}`;
   const text = typeof body === 'object' && body?.constructor === Object ? JSON.stringify(body) : body;
-  return { endpoint: endpointOf('POST', url, BASE), url, body: text, provider };
+  return sendingOf({ endpoint: endpointOf('POST', url, BASE), url, body: text, provider });
 }
 
 const asked = (kind: string, body: unknown, provider?: string) => spendRequest(sending(kind, body, provider));
@@ -402,12 +402,16 @@ describe('carryOut', () => {
     ],
     ['chat', 'openai', { max_tokens: null }, { max_tokens: null, max_completion_tokens: 7 }],
     ['chat', 'openrouter', { max_tokens: 0 }, { max_tokens: 7 }],
+    ['chat', undefined, { model: 'o3' }, { max_completion_tokens: 7 }],
+    ['chat', undefined, { model: 'gpt-5-mini' }, { max_completion_tokens: 7 }],
+    ['chat', undefined, { model: 'openai/gpt-5-mini' }, { max_tokens: 7 }],
+    ['chat', undefined, { model: 'gpt-4.1' }, { max_tokens: 7 }],
     ['responses', 'openai', {}, { max_output_tokens: 7 }],
     ['responses', 'openrouter', {}, { max_output_tokens: 7 }],
     ['completions', 'openrouter', {}, { max_tokens: 7 }],
   ])('sets the limit of %s at %s', (kind, provider, given, expected) => {
     expect(bodyOf(kind, { model: 'a', ...given }, { limit: 7 }, provider)).toEqual({
-      model: 'a',
+      model: given['model'] ?? 'a',
       ...expected,
     });
   });

@@ -1,0 +1,75 @@
+/** One attempt of a request of the OpenAI client: decided before it leaves, settled at its end. */
+import { notCarriedOut, type AdapterGuard } from '../src/adapter.ts';
+import type { GuardedCall } from '../src/guarded-call.ts';
+import { failureOutcome } from '../src/wire/failure.ts';
+import { watchedResponse } from './openai-response.ts';
+import { carryOut, spendRequest, type Carried, type Sending } from './openai-wire.ts';
+
+/** A request that the client has put together, on its way to `fetch`. */
+export interface RequestLike {
+  body?: unknown;
+  method?: string;
+}
+
+/** An attempt of a request that was let through. */
+export interface Attempt {
+  call: GuardedCall;
+  carried: Carried;
+  /** How many answers it gets. */
+  choices: number;
+  signal: AbortSignal | undefined;
+  isSent: boolean;
+}
+
+/** Decides an attempt. `undefined` for what isn't guarded; `request` is changed to what was decided. */
+export async function openAttempt(
+  request: RequestLike,
+  sending: Sending,
+  signal: AbortSignal | undefined,
+  adapter: AdapterGuard,
+): Promise<Attempt | undefined> {
+  if (sending.endpoint.kind === 'free') return undefined;
+  const asked = spendRequest(sending);
+  const call = await adapter.begin({ ...asked, ...(signal && { signal }) });
+  // a guard that is off
+  if (call.receipt === undefined) return undefined;
+  const model = call.decision === 'downgrade' ? call.model : undefined;
+  const usage = call.reason === 'within_caps' || call.reason === 'over_soft_cap';
+  const carried = carryOut(sending, { model, limit: call.maxOutputTokens, usage });
+  if (carried === undefined) throw await notCarriedOut(call, asked.model);
+  if (carried.body !== sending.body) request.body = carried.body;
+  return { call, carried, choices: asked.choices ?? 1, signal, isSent: false };
+}
+
+/** Sends an attempt and settles it: at once where it failed, else at the end of its answer. */
+export async function sendAttempt(
+  attempt: Attempt,
+  fetch: (url: string) => Promise<Response>,
+  own: AbortSignal | undefined,
+): Promise<Response> {
+  const { call, carried, choices, signal } = attempt;
+  attempt.isSent = true;
+  let response: Response;
+  try {
+    response = await fetch(carried.url);
+  } catch (error) {
+    await call.settle(failureOutcome(error, signal));
+    throw error;
+  }
+  if (!response.ok) {
+    await call.settle(failureOutcome({ status: response.status }, undefined));
+    return response;
+  }
+  const { stream } = carried.fields ?? {};
+  return watchedResponse(response, stream === true || stream === 'true', {
+    choices,
+    hidesUsage: carried.addsUsage,
+    signal: own,
+    settle: (outcome) => call.settle(outcome),
+    broken({ how }, isStream) {
+      // the client's own controller is the caller's, for a stream; else only its timeout uses it
+      const gaveUp = how === 'cancelled' || signal?.aborted === true || (isStream && own?.aborted === true);
+      return gaveUp ? 'aborted' : how === 'failed' ? 'error' : undefined;
+    },
+  });
+}
