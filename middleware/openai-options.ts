@@ -45,6 +45,7 @@ export function readGuarding(given: Guarding | OpenAIGuardOptions): {
   const { policy, guard, scope, config, provider } = given as Fields;
   const unknown = Object.keys(given).find((name) => !KNOWN.has(name));
   if (unknown !== undefined) throw invalid(`${unknown}: unknown option; expected ${[...KNOWN].join(', ')}`);
+  if (policy === undefined && guard === undefined) throw invalid('expected a policy, or a guard');
   if (policy !== undefined && guard !== undefined) throw invalid('expected policy or guard, not both');
   if (provider !== undefined && typeof provider !== 'string')
     throw invalid('provider: expected the name of a provider');

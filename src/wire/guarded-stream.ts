@@ -11,7 +11,10 @@ export interface StreamWatch<T> {
   onPart(part: T): void;
   /** Called once, on whichever ending comes first. Must not reject; the stream closes when it has resolved. */
   onEnd(end: StreamEnd): Promise<unknown>;
-  /** Once it is aborted, parts that nobody has read yet are dropped, as the body of a response drops them. */
+  /**
+   * Once it is aborted, parts that nobody has read yet are dropped, as the body of a response drops them, and the
+   * stream counts as failed, whether its source heeds the signal or not.
+   */
   signal?: AbortSignal;
 }
 
@@ -31,8 +34,16 @@ export function guardedStream<T>(source: ReadableStream<T>, watch: StreamWatch<T
 
   function end(how: StreamEnd): Promise<unknown> {
     ending ??= watch.onEnd(how);
+    watch.signal?.removeEventListener('abort', onAbort);
     return ending;
   }
+
+  function onAbort(): void {
+    void end({ how: 'failed', error: watch.signal?.reason });
+  }
+
+  watch.signal?.addEventListener('abort', onAbort);
+  if (watch.signal?.aborted === true) onAbort();
 
   /** True when there is nothing to hand over yet. */
   function mustWait(): boolean {

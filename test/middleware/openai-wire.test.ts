@@ -71,6 +71,7 @@ describe('endpointOf', () => {
   it('looks at whole addresses, too', () => {
     expect(endpointOf('POST', 'https://elsewhere.example/v1/chat/completions', BASE).kind).toBe('chat');
     expect(endpointOf('POST', 'https://elsewhere.example/v1/files', BASE).kind).toBe('open');
+    expect(endpointOf('POST', 'https://elsewhere.example/api/v1/files', BASE).kind).toBe('open');
     expect(endpointOf('POST', 'no address', BASE).kind).toBe('open');
   });
 

@@ -526,6 +526,7 @@ describe('withSpendGuard', () => {
     ['a word', 'policy', /expected a guard/],
     ['an unknown option', { policy, scopes: {} }, /scopes: unknown option/],
     ['both', { policy, guard }, /policy or guard, not both/],
+    ['neither', { policy: undefined }, /expected a policy, or a guard/],
     ['no guard', { guard: {} }, /guard: expected what createSpendGuard returns/],
     ['config with a guard', { guard, config: {} }, /config: a guard has its own/],
     ['a policy in config', { policy, config: { policy } }, /config\.policy: set it beside/],

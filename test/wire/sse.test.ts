@@ -30,6 +30,8 @@ describe('SseEvents', () => {
     ['a comment', ': OPENROUTER PROCESSING\n\ndata: x\n\n', ['x']],
     ['names and ids', 'event: response.completed\nid: 7\ndata: x\n\n', ['x']],
     ['CRLF', 'data: a\r\n\r\ndata: b\r\n\r\n', ['a', 'b']],
+    ['several lines with CRLF', 'data: a\r\ndata: b\r\n\r\n', ['a\nb']],
+    ['every line end in turn', 'data: a\r\ndata: b\rdata: c\n\r\n', ['a\nb\nc']],
     ['CR', 'data: a\r\rdata: b\r\r', ['a', 'b']],
     ['blank lines before', '\n\n\ndata: a\n\n', ['a']],
     ['an end without a blank line', 'data: a\n\ndata: [DONE]', ['a', '[DONE]']],
