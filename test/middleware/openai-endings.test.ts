@@ -8,13 +8,12 @@ const TEXT = 'Once upon a time there was a very small bank. '.repeat(8);
 const messages = [{ role: 'user' as const, content: 'Tell me a story.' }];
 const call = { model: OPUS, messages };
 const streamed = { ...call, stream: true as const };
-const slow: Reply = { text: TEXT, chunks: 12, chunkDelayMs: 4 };
+const slow: Reply = { text: TEXT, chunks: 30, chunkDelayMs: 5 };
 
 interface Ending {
   name: string;
   reply?: Reply;
   fault?: Fault;
-  latencyMs?: number;
   /** Ends the call in its way; what it rejects with doesn't matter here. */
   run(client: Client, desk: Desk, major: Major): Promise<unknown>;
   /** Outcomes that the settlement may name; none where the call is never decided. */
@@ -29,6 +28,21 @@ async function readAll(client: Client): Promise<void> {
 async function respondAll(client: Client): Promise<void> {
   const request = { model: OPUS, input: 'Tell me a story.', stream: true as const };
   for await (const _ of await client.responses.create(request));
+}
+
+/** Aborts a call when its request has reached the simulator. */
+async function abortOnArrival(
+  desk: Desk,
+  work: (signal: AbortSignal) => PromiseLike<unknown>,
+): Promise<void> {
+  const abort = new AbortController();
+  const waiting = Promise.resolve(work(abort.signal));
+  await Promise.race([
+    waiting,
+    vi.waitFor(() => expect(desk.sim.requests).toHaveLength(1), { timeout: 20_000 }),
+  ]);
+  abort.abort();
+  await waiting;
 }
 
 const readWhole = (client: Client): Promise<unknown> => client.chat.completions.create(call);
@@ -138,7 +152,8 @@ const ENDINGS: readonly Ending[] = [
   {
     name: 'abort before headers',
     fault: { kind: 'hang' },
-    run: (client) => client.chat.completions.create(streamed, { signal: AbortSignal.timeout(30) }),
+    run: (client, desk) =>
+      abortOnArrival(desk, (signal) => client.chat.completions.create(streamed, { signal })),
     outcome: 'aborted',
     source: 'hold',
   },
@@ -176,8 +191,8 @@ const ENDINGS: readonly Ending[] = [
   },
   {
     name: 'abort in one piece',
-    latencyMs: 200,
-    run: (client) => client.chat.completions.create(call, { signal: AbortSignal.timeout(30) }),
+    fault: { kind: 'hang' },
+    run: (client, desk) => abortOnArrival(desk, (signal) => client.chat.completions.create(call, { signal })),
     outcome: 'aborted',
     source: 'hold',
   },
@@ -337,8 +352,7 @@ describe.each(ways)(
   ({ major, abortBilling }) => {
     it.each(ENDINGS)('$name', async (ending) => {
       const reply = { text: TEXT, chunks: 6, ...ending.reply, ...(ending.fault && { fault: ending.fault }) };
-      const { latencyMs = 0 } = ending;
-      await using desk = await openDesk(undefined, { respond: () => reply, abortBilling, latencyMs });
+      await using desk = await openDesk(undefined, { respond: () => reply, abortBilling });
       await ending.run(guardedClient(major, desk), desk, major).catch(() => undefined);
       await settled(desk);
       const settlements = await desk.receipts('settlement');
