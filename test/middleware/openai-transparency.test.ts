@@ -179,14 +179,15 @@ const OTHERS: Readonly<Record<string, Call>> = {
   'an abort by the stream itself': (client) =>
     caught(async () => {
       const stream = await client.chat.completions.create({ ...base, stream: true });
-      let parts = 0;
+      let hasParts = false;
       const failure = await caught(async () => {
         for await (const _ of stream) {
-          parts += 1;
+          hasParts = true;
           stream.controller.abort();
         }
       });
-      return { parts, failure };
+      // how many come after it is a matter of how the network cut the bytes
+      return { hasParts, failure };
     }),
   'another client by withOptions': (client) =>
     caught(() => client.withOptions({ defaultHeaders: { 'X-Other': 'yes' } }).chat.completions.create(base)),
@@ -271,7 +272,7 @@ describe.each(MAJORS)('$name', (major) => {
   });
 
   it.each(Object.entries(OTHERS))('%s', (_name, call) =>
-    // one event at a time, so that an abort comes between two of them
+    // slowly, so that an abort comes before the end
     compare(major, call, { text: TEXT, chunks: 5, chunkDelayMs: 10 }),
   );
 
