@@ -130,7 +130,7 @@ async function openStream(
  * `_streamResponseChunks` or `_streamChatModelEvents` of a guarded model. A reader that leaves early ends the
  * request, too: some models would let the provider write on, at the caller's cost.
  */
-export async function* guardedChunks(calling: Calling, name: string): AsyncGenerator<unknown> {
+export async function* guardedChunks(calling: Calling, name: string): AsyncGenerator {
   const stop = new AbortController();
   const { call, parts, first, tally } = await underCaller(calling.model, calling.options, (single) =>
     openStream(calling, name, single, stop.signal),

@@ -6,13 +6,13 @@ import { guardedModel, type Guarded } from './langchain-model.ts';
 /** Fits `middleware` of `createAgent` without its types. */
 export interface SpendGuardMiddleware {
   readonly name: string;
-  wrapModelCall<Request extends object, Next, Result>(
-    request: Request,
-    handler: (request: Next) => Result | PromiseLike<Result>,
+  wrapModelCall<Result>(
+    request: object,
+    handler: (request: never) => Result | PromiseLike<Result>,
   ): Promise<Result>;
-  wrapToolCall<Request extends object, Next, Result>(
-    request: Request,
-    handler: (request: Next) => Result | PromiseLike<Result>,
+  wrapToolCall<Result>(
+    request: object,
+    handler: (request: never) => Result | PromiseLike<Result>,
   ): Promise<Result>;
 }
 

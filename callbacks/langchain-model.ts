@@ -22,9 +22,13 @@ export function guardOf(value: unknown): SpendGuard | undefined {
   return (fieldsOf(value) as { [GUARDED]?: SpendGuard })[GUARDED];
 }
 
-/** The model inside, where it is guarded by the same guard; else the model itself, so that both guards decide. */
+/** The model inside of one that the same guard has. Throws for another guard's: one call has one decision. */
 export function unguarded(model: object, guard: SpendGuard): object {
-  return guardOf(model) === guard ? (model as { [TARGET]: object })[TARGET] : model;
+  const other = guardOf(model);
+  if (other === undefined) return model;
+  if (other === guard) return (model as { [TARGET]: object })[TARGET];
+  const message = 'guardModel: the model is under another guard; give one guard the policies of both';
+  throw new AgentGuardError('invalid_config', message);
 }
 
 /** What is only known while one call runs. */
@@ -169,10 +173,11 @@ function boundTo(method: Method, args: unknown[], { target, settings }: Seen): u
 }
 
 function guardedResult(result: unknown, settings: Guarded): unknown {
-  if (!isFields(result) || guardOf(result) === settings.adapter.guard) return result;
+  if (!isFields(result) || guardOf(result) !== undefined) return result;
   if (isModel(result) || isLookUp(result)) return guarded(result, settings);
   const { bound } = result;
-  if (!(isModel(bound) || isLookUp(bound)) || guardOf(bound) === settings.adapter.guard) return result;
+  if (!(isModel(bound) || isLookUp(bound))) return result;
+  if (guardOf(bound) !== undefined) return result;
   return guardedBinding(result, guarded(bound, settings));
 }
 
@@ -183,11 +188,14 @@ function guardedBinding(binding: object, bound: object): object {
   });
 }
 
-/** Puts whatever has a model at its heart under a guard. Throws `AgentGuardError` for what has none. */
+/** Puts a model, or one with options bound to it, under a guard. Throws `AgentGuardError` for everything else. */
 export function guardedModel(model: unknown, settings: Guarded): object {
+  const { guard } = settings.adapter;
   if (isFields(model)) {
-    const result = guardedResult(unguarded(model, settings.adapter.guard), settings) as object;
-    if (result !== model || guardOf(fieldsOf(model)['bound']) !== undefined) return result;
+    if (isModel(model) || isLookUp(model)) return guarded(unguarded(model, guard), settings);
+    const { bound } = model;
+    if (isModel(bound) || isLookUp(bound))
+      return guardedBinding(model, guarded(unguarded(bound as object, guard), settings));
   }
   const message =
     'guardModel: expected a chat model or a completion model; guard it before withStructuredOutput';

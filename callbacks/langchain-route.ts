@@ -64,7 +64,7 @@ const OWN_FORM = ['tools', 'tool_choice', 'functions', 'function_call', 'respons
 /** What binding wrote: on a model of OpenAI's, else on a `RunnableBinding` (`kwargs` before 1.0). */
 function boundOptions(bound: unknown): Fields {
   const { defaultOptions, kwargs, config } = fieldsOf(bound);
-  const { callbacks, tags, metadata, ...options } = fieldsOf(config);
+  const { callbacks: _callbacks, tags: _tags, metadata: _metadata, ...options } = fieldsOf(config);
   return { ...fieldsOf(defaultOptions), ...fieldsOf(kwargs), ...options };
 }
 

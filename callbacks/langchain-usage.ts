@@ -18,9 +18,8 @@ const COUNTS_CACHE_SINCE = [1, 3] as const;
 /** True when `input_tokens` of Anthropic's model does not have its cached input in it. A version unknown is old. */
 function countsCacheApart({ provider, versions }: AnsweredBy): boolean {
   if (provider !== 'anthropic') return false;
-  const [major = 0, minor = 0] = String(fieldsOf(versions)['@langchain/anthropic'] ?? '0')
-    .split('.')
-    .map(Number);
+  const version = textOf(fieldsOf(versions)['@langchain/anthropic']) ?? '0';
+  const [major = 0, minor = 0] = version.split('.').map(Number);
   const [sinceMajor, sinceMinor] = COUNTS_CACHE_SINCE;
   return !(major > sinceMajor || (major === sinceMajor && minor >= sinceMinor));
 }

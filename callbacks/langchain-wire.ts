@@ -79,7 +79,7 @@ const RUN_BY_CALLER = /^(custom|bash_|text_editor_|computer_|memory_|str_replace
 function feeInMessages(body: Fields): string | undefined {
   const served = listOf(body['tools'])
     .map((tool) => fieldsOf(tool)['type'])
-    .find((type) => type !== undefined && !RUN_BY_CALLER.test(String(type)));
+    .find((type) => type !== undefined && !(typeof type === 'string' && RUN_BY_CALLER.test(type)));
   if (served !== undefined) return `the fee of tool ${JSON.stringify(served)} has no bound`;
   const { mcp_servers: servers, container, inference_geo: geo, speed } = body;
   if (listOf(servers).length > 0) return 'what tools of mcp_servers cost has no bound';
@@ -110,7 +110,7 @@ export function readParams(
   options: Fields = {},
 ): Omit<ModelWire, 'isSeen'> {
   const isAnthropic = provider === 'anthropic';
-  const wire = readBody(isAnthropic ? { ...body, tools: undefined } : body, String(body['model'] ?? ''));
+  const wire = readBody(isAnthropic ? { ...body, tools: undefined } : body, 'a model without a name');
   const inPrompt = promptFieldsIn(body);
   const texts = [...(inPrompt.text === undefined ? [] : [inPrompt.text]), ...otherText(body)];
   const unbounded =

@@ -135,7 +135,7 @@ function uncarried(prepared: Prepared, input: DecideInput, decision: Decision): 
   const { found } = prepared.uncarried;
   const reasons = ladder.map((model) => `${model}: ${obstacle(model, prepared)}`);
   const remedy = found.some((model) => ladder.includes(model))
-    ? "; pass resolveModel for those it can't be sent to"
+    ? "; pass resolveModel (AI SDK) or guardModel a ladder (LangChain) for those it can't be sent to"
     : '';
   return reasons.length === 0 ? '' : ` (${reasons.join(', ')}${remedy})`;
 }

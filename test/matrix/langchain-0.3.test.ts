@@ -1,12 +1,19 @@
-import { z } from 'zod';
 import { ChatOpenAI, createReactAgent, tool } from '../frameworks/langchain-0.3/index.ts';
 import { matrixOf } from './cells.ts';
-import { guardedDriver, handledDriver, textOf, versionOf, type ChatLike, type Kind } from './langchain.ts';
+import {
+  guardedDriver,
+  handledDriver,
+  LOOK,
+  textOf,
+  versionOf,
+  type ChatLike,
+  type Kind,
+} from './langchain.ts';
 
-const look = tool(({ key }: { key: string }) => `value of ${key}`, {
+const look = tool((input: unknown) => `value of ${(input as { key: string }).key}`, {
   name: 'look',
   description: 'Looks something up.',
-  schema: z.object({ key: z.string() }),
+  schema: LOOK,
 });
 
 async function agent(model: ChatLike, prompt: string, options: object): Promise<string> {

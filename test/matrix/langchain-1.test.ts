@@ -1,14 +1,21 @@
 import { ChatOpenAI } from '@langchain/openai';
 import { ChatOpenRouter } from '@langchain/openrouter';
 import { createAgent, tool } from 'langchain';
-import { z } from 'zod';
 import { matrixOf } from './cells.ts';
-import { guardedDriver, handledDriver, textOf, versionOf, type ChatLike, type Kind } from './langchain.ts';
+import {
+  guardedDriver,
+  handledDriver,
+  LOOK,
+  textOf,
+  versionOf,
+  type ChatLike,
+  type Kind,
+} from './langchain.ts';
 
-const look = tool(({ key }: { key: string }) => `value of ${key}`, {
+const look = tool((input: unknown) => `value of ${(input as { key: string }).key}`, {
   name: 'look',
   description: 'Looks something up.',
-  schema: z.object({ key: z.string() }),
+  schema: LOOK,
 });
 
 async function agent(model: ChatLike, prompt: string, options: object): Promise<string> {

@@ -19,6 +19,13 @@ export interface Kind {
   differs?: Driver['differs'];
 }
 
+/** The parameters of the tool `look`, as JSON schema: the versions don't agree on anything else. */
+export const LOOK = {
+  type: 'object' as const,
+  properties: { key: { type: 'string' as const } },
+  required: ['key'],
+};
+
 /** The version that is installed at a path below `node_modules`. */
 export function versionOf(manifest: string): string {
   const path = new URL(`../../${manifest}/package.json`, import.meta.url);
