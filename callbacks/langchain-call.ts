@@ -138,11 +138,16 @@ export async function* guardedChunks(calling: Calling, name: string): AsyncGener
   const signal = calling.options['signal'] as AbortSignal | undefined;
   let broken: 'aborted' | 'error' | undefined = 'aborted';
   let isOpen = true;
+  // a reader whose signal is aborted while it has a part in hand may never come back for the next
+  let isLent = false;
+  const onAbort = (): void => void (isLent && call.settle(tally.outcome('aborted')));
+  signal?.addEventListener('abort', onAbort);
   try {
-    for (let part = first; ; part = await parts.next()) {
-      if (part.done === true) break;
+    for (let part = first; part.done !== true; part = await parts.next()) {
       tally.see(part.value);
+      isLent = true;
       yield part.value;
+      isLent = false;
     }
     isOpen = false;
     broken = signal?.aborted === true ? 'aborted' : undefined;
@@ -151,6 +156,7 @@ export async function* guardedChunks(calling: Calling, name: string): AsyncGener
     broken = signal?.aborted === true ? 'aborted' : 'error';
     throw error;
   } finally {
+    signal?.removeEventListener('abort', onAbort);
     if (isOpen) await leave(parts, stop);
     await call.settle(tally.outcome(broken));
   }

@@ -51,6 +51,7 @@ interface Run {
   call: Promise<GuardedCall>;
   from: AnsweredBy;
   signal: AbortSignal | undefined;
+  onAbort: () => void;
   at: number;
 }
 
@@ -67,6 +68,9 @@ interface Announced {
  * so that they don't pile up.
  */
 const FORGET_AFTER_MS = 3_600_000;
+
+/** An aborted stream that nobody reads on is told to nobody, either. Whatever LangChain tells comes before this. */
+const ABORT_GRACE_MS = 1000;
 
 /** A call as the guard wants to know it. A callback can't change what is sent, so neither limit nor route can be set. */
 function announcedRequest({ llm, prompt, extra, metadata }: Announced): SpendRequest {
@@ -180,14 +184,17 @@ export class AgentGuardSpendHandler implements SpendGuardHandler {
       const call = Promise.resolve().then(() => this.#adapter.begin(announcedRequest(announced)));
       const from = { provider: providerName(metadata['ls_provider']), versions: metadata['versions'] };
       const signal = fieldsOf(extra['options'])['signal'] as AbortSignal | undefined;
-      run = { call, from, signal, at: now };
+      const end = (): void => void this.#end(runId, () => ({ outcome: 'aborted' }));
+      const onAbort = (): void => void setTimeout(end, ABORT_GRACE_MS);
+      signal?.addEventListener('abort', onAbort);
+      run = { call, from, signal, onAbort, at: now };
       this.#runs.set(runId, run);
     }
     try {
       await run.call;
     } catch (error) {
       // a call that was refused has no ending
-      this.#runs.delete(runId);
+      this.#drop(runId, run);
       throw error;
     }
   }
@@ -195,7 +202,7 @@ export class AgentGuardSpendHandler implements SpendGuardHandler {
   async #end(runId: string, outcomeOf: (run: Run) => CallOutcome): Promise<void> {
     const run = this.#runs.get(runId);
     if (run === undefined) return;
-    this.#runs.delete(runId);
+    this.#drop(runId, run);
     // read before anything is waited for: a cache hands the same message out again, and changes it
     const outcome = outcomeOf(run);
     const call = await run.call.catch(() => undefined);
@@ -203,9 +210,14 @@ export class AgentGuardSpendHandler implements SpendGuardHandler {
   }
 
   #forget(before: number): void {
-    for (const [id, { at }] of this.#runs) {
-      if (at >= before) return;
-      this.#runs.delete(id);
+    for (const [id, run] of this.#runs) {
+      if (run.at >= before) return;
+      this.#drop(id, run);
     }
+  }
+
+  #drop(runId: string, { signal, onAbort }: Run): void {
+    this.#runs.delete(runId);
+    signal?.removeEventListener('abort', onAbort);
   }
 }

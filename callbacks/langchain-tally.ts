@@ -28,6 +28,7 @@ function added(before: unknown, more: unknown): unknown {
 export class StreamTally {
   readonly #from: AnsweredBy;
   #seen = 0;
+  #atStart = 0;
   #counted: Counted | undefined;
   #raw: Fields | undefined;
   #served: ReturnType<typeof servedBy> = {};
@@ -59,17 +60,21 @@ export class StreamTally {
     };
     const kwargs = fieldsOf(message['additional_kwargs']);
     const reason =
-      info['finish_reason'] ?? metadata['finish_reason'] ?? kwargs['stop_reason'] ?? metadata['status'];
+      info['finish_reason'] ??
+      info['finishReason'] ??
+      metadata['finish_reason'] ??
+      kwargs['stop_reason'] ??
+      metadata['status'];
     if (typeof reason === 'string' && reason !== 'error' && reason !== 'in_progress') this.#isFinished = true;
   }
 
   #seeEvent(event: Fields): void {
-    const { event: kind, usage, reason, delta, id } = event;
-    if (isFields(usage)) this.#counted = undefined;
-    this.#count(usage);
+    const { event: kind, usage, reason, delta, id, payload } = event;
+    if (isFields(usage)) this.#countEvent(kind, usage);
     const metadata = fieldsOf(event['responseMetadata'] ?? event['metadata']);
     this.#seeRaw(metadata['usage']);
     this.#served = { ...this.#served, ...servedBy({ id, response_metadata: { ...metadata } }) };
+    if (kind === 'provider') this.#served = { ...this.#served, ...servedBy(named(payload)) };
     if (kind === 'content-block-delta') {
       const { text, reasoning, args } = fieldsOf(delta);
       const spoken =
@@ -80,6 +85,15 @@ export class StreamTally {
       if (spoken !== undefined) this.#seen += estimateTextTokens(spoken);
     }
     if (kind === 'message-finish' && reason !== 'error') this.#isFinished = true;
+  }
+
+  /** Events tell the usage so far. Anthropic's has the count of its beginning in it twice. */
+  #countEvent(kind: unknown, usage: Fields): void {
+    const { output_tokens: output } = usage;
+    const isAnthropic = this.#from.provider === 'anthropic' && typeof output === 'number';
+    this.#counted = undefined;
+    this.#count(isAnthropic ? { ...usage, output_tokens: Math.max(0, output - this.#atStart) } : usage);
+    if (isAnthropic && kind === 'message-start') this.#atStart = output;
   }
 
   #count(metadata: unknown): void {
@@ -129,13 +143,21 @@ export class StreamTally {
     const usage = isWhole ? usageInBody(raw) : usageFromMetadata(metadata, this.#from);
     const told = believed(usage, seenOutputTokens);
     const hasCost = cost !== undefined && cost !== null;
-    const counts = broken === undefined || this.#isFinished || hasCost;
+    // Anthropic counts at the beginning, too
+    const isEnd = broken === undefined && this.#from.provider !== 'anthropic';
+    const counts = isEnd || this.#isFinished || hasCost;
     return {
       ...(this.#isFinished && told !== undefined && counts && { outcome: 'ok' }),
       ...(told !== undefined && counts && { usage: told }),
       ...(hasCost && { cost }),
     };
   }
+}
+
+/** A provider's own event, as far as it says who serves. */
+function named(payload: unknown): Fields {
+  const { id, model } = fieldsOf(payload);
+  return { id, response_metadata: { model } };
 }
 
 function known(details: unknown): Fields {

@@ -56,7 +56,8 @@ function timesAdded(raw: Fields, metadata: unknown): 1 | 2 | undefined {
   const { input_tokens: input, output_tokens: output } = fieldsOf(metadata);
   const { prompt_tokens: rawInput, completion_tokens: rawOutput } = raw;
   if (input === undefined || rawInput === undefined) return 1;
-  if (rawInput === input && rawOutput === output) return 1;
+  // ChatOpenAI leaves a count of 0 out
+  if (rawInput === input && rawOutput === (output ?? 0)) return 1;
   const isDouble = rawInput === 2 * (input as number) && rawOutput === 2 * (output as number);
   return isDouble ? 2 : undefined;
 }

@@ -1,4 +1,5 @@
 /** LangChain's models of both versions, bare, in front of a simulator. */
+import { ChatAnthropic } from '@langchain/anthropic';
 import { ChatOpenAI } from '@langchain/openai';
 import { ChatOpenRouter } from '@langchain/openrouter';
 import * as old from '../frameworks/langchain-0.3/index.ts';
@@ -32,11 +33,27 @@ export const openrouter: Make = (url, more) =>
 export const oldOpenai: Make = (url, more) =>
   new old.ChatOpenAI({ ...common, configuration: { baseURL: url }, ...more }) as unknown as Chat;
 
+const messagesUrl = (url: string): string => url.replace(/\/v1$/, '');
+
+export const anthropic: Make = (url, more) =>
+  new ChatAnthropic({ ...common, anthropicApiUrl: messagesUrl(url), ...more }) as unknown as Chat;
+
+export const oldAnthropic: Make = (url, more) =>
+  new old.ChatAnthropic({ ...common, anthropicApiUrl: messagesUrl(url), ...more }) as unknown as Chat;
+
+export const responses: Make = (url, more) => openai(url, { useResponsesApi: true, ...more });
+
+export const oldResponses: Make = (url, more) => oldOpenai(url, { useResponsesApi: true, ...more });
+
 /** Every model, by its name and version. */
 export const MODELS: readonly (readonly [string, Make])[] = [
   ['ChatOpenAI 1.x', openai],
   ['ChatOpenRouter 1.x', openrouter],
+  ['ChatAnthropic 1.x', anthropic],
+  ['Responses of ChatOpenAI 1.x', responses],
   ['ChatOpenAI 0.3', oldOpenai],
+  ['ChatAnthropic 0.3', oldAnthropic],
+  ['Responses of ChatOpenAI 0.3', oldResponses],
 ];
 
 /** What a promise rejects with. */

@@ -42,7 +42,7 @@ const WAYS: Readonly<Record<string, (model: Chat) => Promise<unknown>>> = {
   streamLog: (model) => readAll(model.streamLog('hi')),
   bindTools: (model) => model.bindTools(tools).invoke('hi'),
   'bindTools, streamed': (model) => readAll(model.bindTools(tools).stream('hi')),
-  'structured output': (model) => model.withStructuredOutput(schema, { method: 'jsonMode' }).invoke('hi'),
+  'structured output': (model) => model.withStructuredOutput(schema, { includeRaw: true }).invoke('hi'),
   withConfig: (model) => model.withConfig({ tags: ['x'] }).invoke('hi'),
   'withConfig twice': (model) =>
     model
@@ -59,6 +59,10 @@ const V3: typeof WAYS = {
     readAll((model.bindTools(tools) as Chat).streamEvents('hi', {} as never) as never),
 };
 
+function limitOf(name: string): string {
+  return name.startsWith('Responses') ? 'max_output_tokens' : 'max_tokens';
+}
+
 describe.each(MODELS)('%s', (name, make) => {
   const ways = Object.entries(name.endsWith('1.x') ? { ...WAYS, ...V3 } : WAYS);
   const respond = (): Reply => ({ text: JSON_TEXT });
@@ -66,7 +70,7 @@ describe.each(MODELS)('%s', (name, make) => {
   it.each(ways)('sends a downgraded call to the cheaper model: %s', async (_way, call) => {
     await using desk = await openDesk(DOWN, { respond });
     await call(guardModel(make(desk.sim.url), desk.guard));
-    expect(desk.bodies()).toMatchObject([{ model: HAIKU, max_tokens: 500 }]);
+    expect(desk.bodies()).toMatchObject([{ model: HAIKU, [limitOf(name)]: 500 }]);
     expect(await desk.receipts('decision')).toMatchObject([
       { decision: 'downgrade', route: { model: HAIKU } },
     ]);
@@ -85,10 +89,15 @@ describe.each(MODELS)('%s', (name, make) => {
   });
 
   it.each(ways)('sets the limit of a call that has none: %s', async (_way, call) => {
-    await using desk = await openDesk(policyOf([WIDE], { maxOutputTokens: 321 }), { respond });
+    // ChatAnthropic always has a limit, so there it is clamped
+    const caps = [{ amountCents: 5, window: 'total' as const, action: 'block' as const }];
+    const policy = policyOf(caps, { maxOutputTokens: 321, clampOutput: { minTokens: 1 } });
+    await using desk = await openDesk(policy, { respond });
     await call(guardModel(make(desk.sim.url, { maxTokens: undefined }), desk.guard));
-    expect(desk.bodies()).toMatchObject([{ model: OPUS, max_tokens: 321 }]);
-    expect(await desk.receipts('decision')).toMatchObject([{ route: { limit: 'injected' } }]);
+    const [body] = desk.bodies();
+    const [decision] = await desk.receipts('decision');
+    expect(decision).toMatchObject({ route: { limit: name.includes('Anthropic') ? 'clamped' : 'injected' } });
+    expect(body).toMatchObject({ model: OPUS, [limitOf(name)]: decision?.route?.max_output_tokens });
   });
 
   it('drops the fallbacks of a call that it downgrades', async () => {
@@ -110,7 +119,10 @@ describe.each(MODELS)('%s', (name, make) => {
     ['a provider by speed', { provider: { sort: 'throughput' } }],
   ])('gates what a body names: %s', async (_name, kwargs) => {
     await using desk = await openDesk();
-    const model = guardModel(make(desk.sim.url, { modelKwargs: kwargs }), desk.guard);
+    const model = guardModel(
+      make(desk.sim.url, { modelKwargs: kwargs, invocationKwargs: kwargs }),
+      desk.guard,
+    );
     await expect(model.invoke('hi')).rejects.toSatisfy(isBlocked);
     expect(desk.sim.requests).toHaveLength(0);
   });
@@ -179,7 +191,7 @@ describe.each(MODELS)('%s', (name, make) => {
       respond: () => (++calls < 3 ? { fault: { kind: 'http', status: 500 } } : { text: 'at last' }),
     });
     const model = guardModel(make(desk.sim.url, { maxRetries: 4 }), desk.guard);
-    expect((await model.invoke('hi')).content).toBe('at last');
+    expect((await model.invoke('hi')).text).toBe('at last');
     expect(desk.sim.requests).toHaveLength(3);
     const settlements = await desk.receipts('settlement');
     expect(settlements.map(({ outcome }) => outcome)).toEqual(['error', 'error', 'ok']);
