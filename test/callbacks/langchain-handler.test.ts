@@ -317,7 +317,7 @@ describe('fallbacks and retries', () => {
     const middleware = [modelRetryMiddleware({ maxRetries: 1, initialDelayMs: 1 }) as never];
     const agent = createAgent({ model: openai(desk.sim.url), tools: [], middleware });
     const { messages } = await agent.invoke(input, { callbacks: [spendGuardHandler(desk.guard)] });
-    expect(String(messages.at(-1)?.content)).toContain('was blocked');
+    expect(messages.at(-1)?.text).toContain('was blocked');
     expect(desk.sim.requests).toHaveLength(0);
   });
 });
