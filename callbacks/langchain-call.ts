@@ -1,15 +1,18 @@
 /** One call of a guarded model: decided, sent as decided, settled on every ending. */
 import { notCarriedOut, type AdapterGuard } from '../src/adapter.ts';
 import type { GuardedCall } from '../src/guarded-call.ts';
+import type { CallOutcome } from '../src/settlement.ts';
 import { failureOutcome } from '../src/wire/failure.ts';
 import type { Fields } from '../src/wire/fields.ts';
 import { underCaller, type SingleCaller } from './langchain-caller.ts';
 import { lensOf } from './langchain-lens.ts';
+import { asksForCache } from './langchain-prompt.ts';
 import { carryOut, spendRequest, type Ways } from './langchain-route.ts';
 import { takeScope, versionsIn } from './langchain-scope.ts';
 import { StreamTally } from './langchain-tally.ts';
-import { dropRaw, resultOutcome, type AnsweredBy } from './langchain-usage.ts';
-import { providerOf, type Sending } from './langchain-wire.ts';
+import { WireTap } from './langchain-tap.ts';
+import { resultOutcome, type AnsweredBy } from './langchain-usage.ts';
+import { bodyOf, providerOf, type Sending } from './langchain-wire.ts';
 
 /** A call of a model's own method, as LangChain makes it. */
 export interface Calling {
@@ -28,8 +31,7 @@ export interface Calling {
 interface Opened extends Sending {
   call: GuardedCall;
   from: AnsweredBy;
-  /** True when the provider's answer is in the result only for us. */
-  addsRaw: boolean;
+  tap: WireTap;
 }
 
 async function open(calling: Calling, { caller }: SingleCaller): Promise<Opened> {
@@ -57,17 +59,20 @@ async function open(calling: Calling, { caller }: SingleCaller): Promise<Opened>
     throw signal.reason;
   }
   if (target !== undefined) calling.onDowngrade();
-  const from = { provider: providerOf(carried), versions: versionsIn(carried.model) };
-  const addsRaw = RAW_SWITCH in carried.model && (carried.model as Fields)[RAW_SWITCH] === undefined;
-  const changes = { ...(caller !== undefined && { caller }), ...(addsRaw && { [RAW_SWITCH]: false }) };
-  return { ...carried, model: lensOf(carried.model, changes), call, from, addsRaw };
+  const from = {
+    provider: providerOf(carried),
+    versions: versionsIn(carried.model),
+    writesCache: asksForCache(messages, bodyOf(carried).body),
+  };
+  const tap = new WireTap();
+  const single = lensOf(carried.model, caller === undefined ? {} : { caller }, tap.wraps);
+  return { ...carried, model: single, call, from, tap };
 }
 
-/**
- * Lets ChatOpenAI put the provider's answer into what `_generate` gives, for it drops OpenRouter's cost before 1.0.
- * `false` is enough for that, and leaves streams as they are.
- */
-const RAW_SWITCH = '__includeRawResponse';
+/** The outcome with what the wire said in place of what came through. */
+function heard(outcome: CallOutcome, tap: WireTap): CallOutcome {
+  return { ...outcome, ...tap.outcome(outcome.seenOutputTokens) };
+}
 
 type Method = (messages: unknown, options: Fields, runManager: unknown) => unknown;
 
@@ -80,7 +85,7 @@ function methodOf(model: object, name: string): Method {
 export function guardedGenerate(calling: Calling): Promise<unknown> {
   const { messages, runManager } = calling;
   return underCaller(calling.model, calling.options, async (single) => {
-    const { call, model, options, from, addsRaw } = await open(calling, single);
+    const { call, model, options, from, tap } = await open(calling, single);
     let result: unknown;
     try {
       result = await methodOf(model, '_generate')(messages, options, runManager);
@@ -88,8 +93,7 @@ export function guardedGenerate(calling: Calling): Promise<unknown> {
       await call.settle(failureOutcome(error, options['signal'] as AbortSignal | undefined));
       throw error;
     }
-    await call.settle(resultOutcome(result, from));
-    if (addsRaw) dropRaw(result);
+    await call.settle(heard(resultOutcome(result, from), tap));
     return result;
   });
 }
@@ -98,7 +102,8 @@ interface Streaming {
   call: GuardedCall;
   parts: AsyncIterator<unknown>;
   first: IteratorResult<unknown>;
-  tally: StreamTally;
+  outcome(broken: 'aborted' | 'error' | undefined): CallOutcome;
+  see(part: unknown): void;
 }
 
 /** Sends a streamed call, up to its first part: until then it can be tried again. */
@@ -108,7 +113,8 @@ async function openStream(
   single: SingleCaller,
   stop: AbortSignal,
 ): Promise<Streaming> {
-  const { call, model, options, from } = await open(calling, single);
+  const { call, model, options, from, tap } = await open(calling, single);
+  const tally = new StreamTally(from);
   const signal = options['signal'] as AbortSignal | undefined;
   const stoppable = signal === undefined ? stop : AbortSignal.any([signal, stop]);
   try {
@@ -119,7 +125,13 @@ async function openStream(
     ) as AsyncIterable<unknown>;
     const parts = source[Symbol.asyncIterator]();
     const first = await parts.next();
-    return { call, parts, first, tally: new StreamTally(from) };
+    return {
+      call,
+      parts,
+      first,
+      see: (part) => tally.see(part),
+      outcome: (broken) => heard(tally.outcome(broken), tap),
+    };
   } catch (error) {
     await call.settle(failureOutcome(error, signal));
     throw error;
@@ -132,19 +144,20 @@ async function openStream(
  */
 export async function* guardedChunks(calling: Calling, name: string): AsyncGenerator {
   const stop = new AbortController();
-  const { call, parts, first, tally } = await underCaller(calling.model, calling.options, (single) =>
+  const opened = await underCaller(calling.model, calling.options, (single) =>
     openStream(calling, name, single, stop.signal),
   );
+  const { call, parts, first } = opened;
   const signal = calling.options['signal'] as AbortSignal | undefined;
   let broken: 'aborted' | 'error' | undefined = 'aborted';
   let isOpen = true;
   // a reader whose signal is aborted while it has a part in hand may never come back for the next
   let isLent = false;
-  const onAbort = (): void => void (isLent && call.settle(tally.outcome('aborted')));
+  const onAbort = (): void => void (isLent && call.settle(opened.outcome('aborted')));
   signal?.addEventListener('abort', onAbort);
   try {
     for (let part = first; part.done !== true; part = await parts.next()) {
-      tally.see(part.value);
+      opened.see(part.value);
       isLent = true;
       yield part.value;
       isLent = false;
@@ -158,7 +171,7 @@ export async function* guardedChunks(calling: Calling, name: string): AsyncGener
   } finally {
     signal?.removeEventListener('abort', onAbort);
     if (isOpen) await leave(parts, stop);
-    await call.settle(tally.outcome(broken));
+    await call.settle(opened.outcome(broken));
   }
 }
 

@@ -8,7 +8,7 @@ import { failureOutcome } from '../src/wire/failure.ts';
 import { fieldsOf, type Fields } from '../src/wire/fields.ts';
 import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
 import { guardOf } from './langchain-model.ts';
-import { readPrompt } from './langchain-prompt.ts';
+import { asksForCache, readPrompt } from './langchain-prompt.ts';
 import { takeScope } from './langchain-scope.ts';
 import { resultOutcome, type AnsweredBy } from './langchain-usage.ts';
 import { providerName, readParams } from './langchain-wire.ts';
@@ -182,7 +182,11 @@ export class AgentGuardSpendHandler implements SpendGuardHandler {
       const now = Date.now();
       this.#forget(now - FORGET_AFTER_MS);
       const call = Promise.resolve().then(() => this.#adapter.begin(announcedRequest(announced)));
-      const from = { provider: providerName(metadata['ls_provider']), versions: metadata['versions'] };
+      const from = {
+        provider: providerName(metadata['ls_provider']),
+        versions: metadata['versions'],
+        writesCache: asksForCache(announced.prompt, fieldsOf(extra['invocation_params'])),
+      };
       const signal = fieldsOf(extra['options'])['signal'] as AbortSignal | undefined;
       const end = (): void => void this.#end(runId, () => ({ outcome: 'aborted' }));
       const onAbort = (): void => void setTimeout(end, ABORT_GRACE_MS);

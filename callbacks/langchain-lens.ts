@@ -9,16 +9,24 @@ import type { Sending } from './langchain-wire.ts';
 /** Models inside of `ChatOpenAI` that write its requests. */
 const PARTS: ReadonlySet<string | symbol> = new Set(['completions', 'responses']);
 
-/** The model with these fields in place of its own, also inside of its parts. */
-export function lensOf<M extends object>(model: M, changes: Fields): M {
+type Method = (...args: unknown[]) => unknown;
+
+/** What stands around a method of the model's own. */
+export type Wraps = Readonly<Record<string, (own: Method) => Method>>;
+
+/** The model with these fields in place of its own, and these methods wrapped, also inside of its parts. */
+export function lensOf<M extends object>(model: M, changes: Fields, wraps: Wraps = {}): M {
   const parts = new Map<string | symbol, object>();
   return new Proxy(model, {
     get(target, key, lens) {
       if (typeof key === 'string' && Object.hasOwn(changes, key)) return changes[key];
       const value: unknown = Reflect.get(target, key, lens);
+      const wrap = typeof key === 'string' && Object.hasOwn(wraps, key) ? wraps[key] : undefined;
+      if (wrap !== undefined && typeof value === 'function')
+        return wrap((...args) => Reflect.apply(value, lens, args));
       if (!PARTS.has(key) || !isFields(value) || typeof value['_generate'] !== 'function') return value;
       let part = parts.get(key);
-      if (part === undefined) parts.set(key, (part = lensOf(value, changes)));
+      if (part === undefined) parts.set(key, (part = lensOf(value, changes, wraps)));
       return part;
     },
     set: (target, key, value) => Reflect.set(target, key, value),

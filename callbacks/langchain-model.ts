@@ -1,6 +1,6 @@
 /** A model of LangChain's whose calls are under a guard, whichever of its many ways they take. */
 import type { AdapterGuard } from '../src/adapter.ts';
-import { AgentGuardError } from '../src/errors.ts';
+import { AgentGuardError, isBlocked } from '../src/errors.ts';
 import type { SpendGuard } from '../src/guard.ts';
 import { fieldsOf, isFields, type Fields } from '../src/wire/fields.ts';
 import { guardedChunks, guardedGenerate, type Calling } from './langchain-call.ts';
@@ -97,6 +97,7 @@ function methodFor(method: Method, key: string | symbol, seen: Seen): Method | u
   const own = (...args: unknown[]): unknown => Reflect.apply(method, view, args);
   if (key === 'toJSON') return (...args) => marked(own(...args), settings.adapter.guard);
   if (key === 'bindTools') return (...args) => boundTo(method, args, seen);
+  if (key === 'withRetry') return (fields) => own(givingUp(fieldsOf(fields)));
   if (MAKERS.has(key)) return (...args) => guardedResult(own(...args), settings);
   if (isLookUp(target)) {
     if (key !== '_getModelInstance') return undefined;
@@ -163,6 +164,18 @@ function cacheFor(cache: unknown, slot: Slot): unknown {
 function marked(json: unknown, guard: SpendGuard): unknown {
   if (isFields(json) && Object.isExtensible(json)) Object.defineProperty(json, GUARDED, { value: guard });
   return json;
+}
+
+/** `withRetry` that does not try a refused call again. */
+function givingUp(fields: Fields): Fields {
+  const { onFailedAttempt } = fields;
+  return {
+    ...fields,
+    onFailedAttempt(error: unknown, input: unknown): unknown {
+      if (isBlocked(error)) throw error;
+      return typeof onFailedAttempt === 'function' ? (onFailedAttempt as Method)(error, input) : undefined;
+    },
+  };
 }
 
 /** Tools are remembered as they were given, for a ladder's model of another provider binds them in its own way. */

@@ -131,3 +131,14 @@ export function readPrompt(messages: unknown, extra: { text?: string; tools?: nu
   };
   return { shape, asksForHour: into.asksForHour };
 }
+
+function hasMark(value: unknown): boolean {
+  const { cache_control: snake, cacheControl: camel } = fieldsOf(value);
+  return snake != null || camel != null;
+}
+
+/** True when a call asks for a prompt cache, whose writes cost more than other input: in its body, a tool or a message. */
+export function asksForCache(messages: unknown, body: Fields): boolean {
+  if (hasMark(body) || listOf(body['tools']).some(hasMark)) return true;
+  return listOf(messages).some((message) => listOf(fieldsOf(message)['content']).some(hasMark));
+}

@@ -3,13 +3,15 @@ import { estimateTextTokens } from '../src/estimate.ts';
 import type { CallOutcome } from '../src/settlement.ts';
 import type { ReportedUsage } from '../src/usage.ts';
 import { attempt, fieldsOf, isFields, json, listOf, sum, textOf, type Fields } from '../src/wire/fields.ts';
-import { costInUsage, reportedInBody, usageInBody } from '../src/wire/reported.ts';
+import { costInUsage, usageInBody } from '../src/wire/reported.ts';
 
 /** Whose answer it is. */
 export interface AnsweredBy {
   provider: string | undefined;
   /** Versions of LangChain's packages, as a model's `metadata.versions` has them. */
   versions?: unknown;
+  /** True when the call asked for a prompt cache. */
+  writesCache?: boolean;
 }
 
 /** Before this version, ChatAnthropic's `input_tokens` left cached input out. */
@@ -30,12 +32,15 @@ export function usageFromMetadata(metadata: unknown, from: AnsweredBy): Reported
   const { input_tokens: input, output_tokens: output } = metadata;
   const { cache_read: read, cache_creation: written } = fieldsOf(metadata['input_token_details']);
   const { reasoning } = fieldsOf(metadata['output_token_details']);
+  // LangChain has no count of written tokens for formats like OpenAI's; all that was not read may have been written
+  const isUntold = written === undefined && from.writesCache === true && from.provider !== 'anthropic';
+  const dearest = isUntold && typeof input === 'number' ? Math.max(0, input - sum(read)) : written;
   const apart = countsCacheApart(from) && typeof input === 'number' ? sum(read, written) : 0;
   return {
     inputTokens: input === 0 ? undefined : apart > 0 ? (input as number) + apart : input,
     outputTokens: output,
     ...(read !== undefined && { cacheReadTokens: read }),
-    ...(written !== undefined && { cacheWriteTokens: written }),
+    ...(dearest !== undefined && { cacheWriteTokens: dearest }),
     ...(reasoning !== undefined && { reasoningTokens: reasoning }),
   };
 }
@@ -165,25 +170,11 @@ export function resultOutcome(result: unknown, from: AnsweredBy): CallOutcome {
     const raw = fieldsOf(fieldsOf(message['response_metadata'])['usage']);
     const cost = costFromRaw(raw, message['usage_metadata']);
     const told = believed(usage, seenOutputTokens);
-    const answer = fieldsOf(message['additional_kwargs'])[RAW];
     return {
       ...unread,
       ...(told !== undefined && { usage: told }),
       ...(cost !== undefined && cost !== null && { cost }),
       ...servedBy(message),
-      ...(isFields(answer) && reportedInBody(answer, seenOutputTokens)),
     };
   }, unread);
-}
-
-/** Where OpenAI's models put the provider's answer as it came, when they are asked to. */
-const RAW = '__raw_response';
-
-/** Takes the provider's answer out of a result again, where only this package asked for it. */
-export function dropRaw(result: unknown): void {
-  for (const answer of listOf(fieldsOf(result)['generations'])) {
-    const message = fieldsOf(fieldsOf(answer)['message']);
-    for (const kwargs of [message['additional_kwargs'], fieldsOf(message['lc_kwargs'])['additional_kwargs']])
-      if (isFields(kwargs)) Reflect.deleteProperty(kwargs, RAW);
-  }
 }

@@ -208,6 +208,29 @@ describe.each(MODELS)('%s', (name, make) => {
     expect(desk.sim.requests).toHaveLength(1);
   }, 30_000);
 
+  it('does not try a refused call again', async () => {
+    await using desk = await openDesk(policyOf([{ amountCents: 0, window: 'total', action: 'block' }]));
+    const failed: unknown[] = [];
+    const onFailedAttempt = (error: unknown): void => void failed.push(error);
+    const model = guardModel(make(desk.sim.url), desk.guard).withRetry({
+      stopAfterAttempt: 4,
+      onFailedAttempt,
+    });
+    await expect(model.invoke('hi')).rejects.toSatisfy(isBlocked);
+    expect(await desk.receipts('decision')).toHaveLength(1);
+    expect(failed).toEqual([]);
+    await using other = await openDesk(undefined, {
+      respond: () => ({ fault: { kind: 'http', status: 400 } }),
+    });
+    const retried = guardModel(make(other.sim.url), other.guard).withRetry({
+      stopAfterAttempt: 2,
+      onFailedAttempt,
+    });
+    await caught(() => retried.invoke('hi'));
+    expect(other.sim.requests).toHaveLength(2);
+    expect(failed).toHaveLength(2);
+  });
+
   it('keeps the answers of a cheaper model out of the cache of the dearer one', async () => {
     await using desk = await openDesk(DOWN);
     const model = guardModel(make(desk.sim.url, { cache: new InMemoryCache() }), desk.guard);
@@ -215,6 +238,29 @@ describe.each(MODELS)('%s', (name, make) => {
     await model.invoke('hi');
     expect(desk.bodies()).toMatchObject([{ model: HAIKU }, { model: HAIKU }]);
     expect(await desk.spent()).toBe(desk.sim.billed);
+  });
+
+  it('settles cached input never below the bill, and at the bill where the wire can be heard', async () => {
+    const reply: Reply = { text: 'Hello.', inputTokens: 900, cacheReadTokens: 500, cacheWriteTokens: 100 };
+    const part = { type: 'text', text: 'A long story.', cache_control: { type: 'ephemeral' } };
+    const messages = [new HumanMessage({ content: [part] as never })];
+    const calls: Readonly<Record<string, (model: Chat) => Promise<unknown>>> = {
+      invoke: (model) => model.invoke(messages),
+      stream: (model) => readAll(model.stream(messages)),
+      ...(name.endsWith('1.x') && { v3: (model: Chat) => readAll(model.streamEvents(messages) as never) }),
+    };
+    for (const [way, call] of Object.entries(calls)) {
+      await using desk = await openDesk(undefined, { respond: () => reply });
+      await call(guardModel(make(desk.sim.url), desk.guard));
+      const spent = await desk.spent();
+      expect(spent).toBeGreaterThanOrEqual(desk.sim.billed);
+      if (name !== 'ChatOpenRouter 1.x' || way !== 'v3') expect(spent).toBe(desk.sim.billed);
+      await using other = await openDesk(undefined, { respond: () => reply });
+      const callbacks = [spendGuardHandler(other.guard)];
+      if (way === 'v3') continue;
+      await call(make(other.sim.url, { callbacks }));
+      expect(await other.spent()).toBeGreaterThanOrEqual(other.sim.billed);
+    }
   });
 
   it('counts several answers once', async () => {
@@ -235,6 +281,7 @@ describe('retries that are paid for', () => {
     );
     expect(await answer).toHaveProperty('thrown');
     await desk.sim.idle();
+    expect(desk.sim.requests).toHaveLength(3);
     expect(await desk.receipts('decision')).toHaveLength(desk.sim.requests.length);
     expect(await desk.receipts('settlement')).toHaveLength(desk.sim.requests.length);
     expect(await desk.spent()).toBeGreaterThanOrEqual(desk.sim.billed);

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { readPrompt } from '../../callbacks/langchain-prompt.ts';
+import { asksForCache, readPrompt } from '../../callbacks/langchain-prompt.ts';
 import { takeScope } from '../../callbacks/langchain-scope.ts';
 import { StreamTally } from '../../callbacks/langchain-tally.ts';
-import { dropRaw, resultOutcome } from '../../callbacks/langchain-usage.ts';
+import { resultOutcome } from '../../callbacks/langchain-usage.ts';
 import { bodyOf, providerName, readParams, readWire } from '../../callbacks/langchain-wire.ts';
 
 const openai = { provider: 'openai' };
@@ -85,6 +85,12 @@ describe('the usage of an answer', () => {
       openai,
       undefined,
     ],
+    [
+      'counts without written tokens, where a cache was asked for',
+      answer(metadata(900, 5, { cache_read: 500 })),
+      { provider: 'openrouter', writesCache: true },
+      { inputTokens: 900, outputTokens: 5, cacheReadTokens: 500, cacheWriteTokens: 400 },
+    ],
     ['nothing', undefined, openai, undefined],
     [
       '0 in and 0 out',
@@ -118,24 +124,6 @@ describe('the usage of an answer', () => {
     const twice = { id: 'run-7', response_metadata: { model: 'gpt-5gpt-5' } };
     expect(resultOutcome(answer(twice), openai)).toMatchObject({ servedModel: 'gpt-5' });
     expect(resultOutcome(answer(twice), openai).providerRef).toBeUndefined();
-  });
-
-  it('comes from the raw answer where there is one, which is taken out again', () => {
-    const raw = {
-      id: 'gen-2',
-      model: 'a/b',
-      provider: 'host',
-      usage: { prompt_tokens: 4, completion_tokens: 2, cost: 0.5 },
-    };
-    const kwargs = { __raw_response: raw, tool_calls: [] };
-    const result = { generations: [{ message: { ...metadata(4, 2), additional_kwargs: kwargs } }] };
-    expect(resultOutcome(result, openai)).toMatchObject({
-      cost: 0.5,
-      servedProvider: 'host',
-      providerRef: 'gen-2',
-    });
-    dropRaw(result);
-    expect(kwargs).toEqual({ tool_calls: [] });
   });
 
   it('never throws', () => {
@@ -365,6 +353,16 @@ describe('a prompt', () => {
     for (const word of ['one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine'])
       expect(all).toContain(word);
     expect(shape).toMatchObject({ messages: 5, tools: 2 });
+  });
+
+  it('asks for a cache in its body, a tool or a message', () => {
+    const control = { cache_control: { type: 'ephemeral' } };
+    expect(asksForCache([], control)).toBe(true);
+    expect(asksForCache([], { tools: [{ name: 'x', ...control }] })).toBe(true);
+    expect(asksForCache([{ content: [{ type: 'text', text: 'x', ...control }] }], {})).toBe(true);
+    expect(asksForCache([{ content: '"cache_control":{}' }, { content: [{ type: 'text' }] }], {})).toBe(
+      false,
+    );
   });
 
   it('shows a one-hour cache, whatever the texts say', () => {

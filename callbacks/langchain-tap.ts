@@ -1,0 +1,61 @@
+/**
+ * Listens to what comes over the wire where a model's package hands it through a method of the model: LangChain drops
+ * costs, cache writes and whole usages on the way from there to its messages.
+ */
+import type { CallOutcome } from '../src/settlement.ts';
+import { attempt, fieldsOf, isFields, type Fields } from '../src/wire/fields.ts';
+import { reportedInBody } from '../src/wire/reported.ts';
+import type { Wraps } from './langchain-lens.ts';
+
+/** The method by which ChatOpenAI and ChatAnthropic send a request; other packages have taken the name over. */
+const SENDS = 'completionWithRetry';
+
+/** What was heard of one answer. */
+export class WireTap {
+  #body: Fields = {};
+
+  readonly wraps: Wraps = {
+    [SENDS]:
+      (own) =>
+      async (...args) => {
+        const answer = await own(...args);
+        return isFields(answer) && Symbol.asyncIterator in answer
+          ? this.#listened(answer)
+          : this.#heard(answer);
+      },
+  };
+
+  /** What the wire says about the money, where it says something of usage. */
+  outcome(seenOutputTokens: number | undefined): Partial<CallOutcome> {
+    const { usage } = this.#body;
+    if (!isFields(usage) || Object.keys(usage).length === 0) return {};
+    return attempt(() => reportedInBody(this.#body, seenOutputTokens), {});
+  }
+
+  /** A whole answer, a chunk of one, or an event that has the answer in it (Responses). */
+  #heard<T>(answer: T): T {
+    attempt(() => {
+      const fields = fieldsOf(answer);
+      const told = isFields(fields['response']) ? fields['response'] : fields;
+      const { id, model, provider, usage } = told;
+      const known = Object.entries({ id, model, provider, usage }).filter(([, value]) => value != null);
+      this.#body = { ...this.#body, ...Object.fromEntries(known) };
+    }, undefined);
+    return answer;
+  }
+
+  /** The same stream, its parts heard as they are read. */
+  #listened(stream: Fields): Fields {
+    const heard = (part: unknown): unknown => this.#heard(part);
+    const parts = async function* (): AsyncGenerator {
+      for await (const part of stream as unknown as AsyncIterable<unknown>) yield heard(part);
+    };
+    return new Proxy(stream, {
+      get(target, key) {
+        if (key === Symbol.asyncIterator) return parts;
+        const value: unknown = Reflect.get(target, key, target);
+        return typeof value === 'function' ? (value as () => unknown).bind(target) : value;
+      },
+    });
+  }
+}
