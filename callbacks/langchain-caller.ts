@@ -3,6 +3,7 @@
  * see one call. Here each attempt becomes a call of its own, decided and settled, under the same caller: its queue,
  * its rules for what is tried again, and its waits.
  */
+import { withinThis } from '../src/scope.ts';
 import { fieldsOf, isFields, type Fields } from '../src/wire/fields.ts';
 
 type Callable = (...args: unknown[]) => unknown;
@@ -78,7 +79,7 @@ export async function underCaller<T>(
   const { maxRetries } = options;
   const answer = (await real.callWithOptions(
     typeof maxRetries === 'number' ? { maxRetries } : {},
-    once,
+    withinThis(once),
   )) as Answer<T>;
   if ('error' in answer) throw answer.error;
   return answer.value;

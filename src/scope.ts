@@ -131,6 +131,26 @@ export function withSpendScope<T>(scope: SpendScope, fn: () => T): T {
   return storage.run(carried, fn);
 }
 
+type Bound<A extends unknown[], R> = (...args: A) => R;
+
+/** What every runtime with AsyncLocalStorage but the oldest has. */
+interface Snapshots {
+  snapshot?: () => <A extends unknown[], R>(fn: Bound<A, R>, ...args: A) => R;
+}
+
+/**
+ * `fn` bound to its surroundings of now, the scope above all: queues run their work in the surroundings of whoever
+ * made room for it, and that may be another caller.
+ */
+export function withinThis<A extends unknown[], R>(fn: Bound<A, R>): Bound<A, R> {
+  const run = (AsyncLocalStorage as Snapshots | undefined)?.snapshot?.();
+  if (run !== undefined) return (...args) => run(fn, ...args);
+  const storage = scopeStorage();
+  if (storage === undefined) return fn;
+  const scope = storage.getStore();
+  return (...args) => storage.run(scope as SpendScope, () => fn(...args));
+}
+
 const CONFLICT = Symbol.for('agentguard.spend/scope-conflict@1');
 
 interface Contradicted {

@@ -1,4 +1,4 @@
-/** Every TypeScript block of docs/langchain.md runs against the built package, as a user would run it. */
+/** Every TypeScript block of docs/langchain.md, and the example, run against the built package, as a user would run them. */
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -56,6 +56,27 @@ function run(code: string, name: string): Promise<{ code: number; stdout: string
     );
   });
 }
+
+describe('examples/03-langchain-agent.ts', () => {
+  it('goes through allow, downgrade and block, and settles what was billed', async () => {
+    const code = readFileSync(join(ROOT, 'examples', '03-langchain-agent.ts'), 'utf8');
+    const { stdout, stderr } = await run(code, 'example');
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(
+      /^allow +bob +anthropic\/claude-opus-4-7 → anthropic\/claude-opus-4-7, \$0\.\d+$/m,
+    );
+    expect(stdout).toMatch(
+      /^downgrade +\w+ +anthropic\/claude-opus-4-7 → anthropic\/claude-haiku-4-5, \$0\.\d+$/m,
+    );
+    expect(stdout).toMatch(/^stopped +cap_spent: /m);
+    const nano = (text: string): bigint => BigInt(text.padEnd(9, '0'));
+    const settled = [...stdout.matchAll(/, \$0\.(\d+)$/gm)].reduce(
+      (sum, [, digits]) => sum + nano(digits as string),
+      0n,
+    );
+    expect(settled).toBe(nano(/^billed +\$0\.(\d+)$/m.exec(stdout)?.[1] as string));
+  });
+});
 
 describe('docs/langchain.md', () => {
   it('has blocks', () => expect(blocks).toHaveLength(3));

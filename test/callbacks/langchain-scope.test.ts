@@ -1,4 +1,5 @@
 /** Who is calling: from metadata, from around the call, and never on the wire. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createAgent } from 'langchain';
 import { guardModel, spendGuardHandler, spendGuardMiddleware } from '../../callbacks/langchain.ts';
@@ -114,6 +115,41 @@ it('an agent hands its metadata on to its own model, guarded by the middleware',
   await agent.invoke({ messages: [{ role: 'user', content: 'hi' }] }, { metadata: scope });
   expect(await desk.receipts('decision')).toMatchObject([{ scope: { tenantId: TENANT } }]);
 });
+
+it.each(MODELS)(
+  'calls that wait in the queue of their model keep their own scope: %s',
+  async (_name, make) => {
+    await using desk = await openDesk();
+    const model = guardModel(make(desk.sim.url, { maxConcurrency: 1 }), desk.guard);
+    const mine = new AsyncLocalStorage<string>();
+    const seen: string[] = [];
+    const callbacks = [{ handleLLMEnd: () => void seen.push(mine.getStore() ?? 'nobody') }];
+    const users = ['ann', 'bob', 'cid', 'dan', 'eve', 'fay'];
+    const calls = users.map((userId, index) =>
+      mine.run(userId, () =>
+        withSpendScope({ userId }, () =>
+          index % 2 === 0
+            ? model.invoke(`I am ${userId}`, { callbacks })
+            : readAll(model.stream(`I am ${userId}`, { callbacks })),
+        ),
+      ),
+    );
+    await Promise.all([...calls, model.invoke('I am nobody')]);
+    const settlements = await desk.receipts('settlement');
+    const decisions = await desk.receipts('decision');
+    expect(decisions).toHaveLength(7);
+    // the cost of each request lies with the one who made it
+    for (const { generationId, bodyText, charge } of desk.sim.requests) {
+      const words = /I am (\w+)/.exec(bodyText)?.[1];
+      const own = decisions.filter(({ scope: { userId = 'nobody' } }) => userId === words);
+      expect(own).toHaveLength(1);
+      const settlement = settlements.find(({ call }) => call === own[0]?.call);
+      expect(BigInt(settlement?.cost.amount ?? 0)).toBe(charge);
+      if (settlement?.provider_ref !== undefined) expect(settlement.provider_ref).toBe(generationId);
+    }
+    expect(seen.toSorted()).toEqual(users);
+  },
+);
 
 describe('two tenants on one guarded model', () => {
   const CALLS = 1000;
