@@ -81,14 +81,10 @@ async function byLibrary(each: Case): Promise<Run> {
     cause = '',
   } = await verifyLog([readFileSync(vector(each.log))], trust, (receipt) => check.add(receipt));
   const isWhole = integrity === 'valid' || /^the log is empty$|has no end$/.test(cause);
-  const found = check.findings(isWhole).map(({ status }) => status);
+  const found = new Set(check.findings(isWhole).map(({ status }) => status));
   const exit =
-    integrity === 'invalid' || found.includes('refuted')
-      ? 1
-      : integrity !== 'valid' || found.includes('open')
-        ? 2
-        : 0;
-  const isAtLine = line !== undefined && !(found.includes('refuted') && integrity !== 'invalid');
+    integrity === 'invalid' || found.has('refuted') ? 1 : integrity !== 'valid' || found.has('open') ? 2 : 0;
+  const isAtLine = line !== undefined && !(found.has('refuted') && integrity !== 'invalid');
   return { exit, ...(isAtLine && { line }), output: cause };
 }
 

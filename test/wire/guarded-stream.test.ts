@@ -51,7 +51,13 @@ describe('guardedStream with a signal', () => {
 
   it('hands over all of a stream that had ended before', async () => {
     const abort = new AbortController();
-    const stream = guardedStream(ReadableStream.from([1, 2, 3]), {
+    const source = new ReadableStream<number>({
+      start(controller) {
+        for (const part of [1, 2, 3]) controller.enqueue(part);
+        controller.close();
+      },
+    });
+    const stream = guardedStream(source, {
       signal: abort.signal,
       onPart: () => undefined,
       onEnd: () => Promise.resolve(setTimeout(() => abort.abort(), 0)),
