@@ -34,7 +34,5 @@ export interface Driver {
     servedModel?: readonly ('generate' | 'stream')[];
     /** The provider's own cost is not reported in these calls: they settle at tokens × price. */
     cost?: readonly ('generate' | 'stream')[];
-    /** The call can't name fallbacks. */
-    fallback?: 'impossible';
   };
 }

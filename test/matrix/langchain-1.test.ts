@@ -11,6 +11,7 @@ import {
   type ChatLike,
   type Kind,
 } from './langchain.ts';
+import { versionOf } from './version-of.ts';
 
 const look = tool((input: unknown) => `value of ${(input as { key: string }).key}`, {
   name: 'look',

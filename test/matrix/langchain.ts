@@ -1,5 +1,4 @@
 /** LangChain as the matrix drives it: one driver for each way of guarding, whatever the version. */
-import { readFileSync } from 'node:fs';
 import { guardModel, spendGuardHandler } from '../../callbacks/langchain.ts';
 import type { SpendGuard } from '../../src/index.ts';
 import type { Drive, Driver } from './driver.ts';
@@ -25,13 +24,6 @@ export const LOOK = {
   properties: { key: { type: 'string' as const } },
   required: ['key'],
 };
-
-/** The version that is installed at a path below `node_modules`. */
-export function versionOf(manifest: string): string {
-  const path = new URL(`../../${manifest}/package.json`, import.meta.url);
-  const { name, version } = JSON.parse(readFileSync(path, 'utf8')) as { name: string; version: string };
-  return `${name} ${version}`;
-}
 
 /** The text of a message. */
 export function textOf(content: unknown): string {

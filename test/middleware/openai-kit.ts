@@ -2,6 +2,7 @@
 import { AzureOpenAI, OpenAI } from 'openai';
 import * as previous from '../frameworks/openai-6/index.ts';
 import { withSpendGuard, type OpenAIGuardOptions } from '../../src/index.ts';
+import { versionOf } from '../matrix/version-of.ts';
 import type { Desk } from './ai-sdk-kit.ts';
 
 export type Client = OpenAI;
@@ -13,9 +14,9 @@ export interface Major {
   AzureOpenAI: typeof AzureOpenAI;
 }
 
-export const OPENAI_7: Major = { name: 'openai 7.57.0', OpenAI, AzureOpenAI };
+export const OPENAI_7: Major = { name: versionOf('node_modules/openai'), OpenAI, AzureOpenAI };
 export const OPENAI_6: Major = {
-  name: 'openai 6.30.1',
+  name: versionOf('test/frameworks/openai-6/node_modules/openai'),
   OpenAI: previous.OpenAI as unknown as typeof OpenAI,
   AzureOpenAI: previous.AzureOpenAI as unknown as typeof AzureOpenAI,
 };
