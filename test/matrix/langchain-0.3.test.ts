@@ -1,14 +1,6 @@
 import { ChatOpenAI, createReactAgent, tool } from '../frameworks/langchain-0.3/index.ts';
 import { matrixOf } from './cells.ts';
-import {
-  guardedDriver,
-  handledDriver,
-  LOOK,
-  textOf,
-  versionOf,
-  type ChatLike,
-  type Kind,
-} from './langchain.ts';
+import { guardedDriver, handledDriver, LOOK, textOf, type ChatLike, type Kind } from './langchain.ts';
 import { versionOf } from './version-of.ts';
 
 const look = tool((input: unknown) => `value of ${(input as { key: string }).key}`, {

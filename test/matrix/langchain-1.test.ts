@@ -2,15 +2,7 @@ import { ChatOpenAI } from '@langchain/openai';
 import { ChatOpenRouter } from '@langchain/openrouter';
 import { createAgent, tool } from 'langchain';
 import { matrixOf } from './cells.ts';
-import {
-  guardedDriver,
-  handledDriver,
-  LOOK,
-  textOf,
-  versionOf,
-  type ChatLike,
-  type Kind,
-} from './langchain.ts';
+import { guardedDriver, handledDriver, LOOK, textOf, type ChatLike, type Kind } from './langchain.ts';
 import { versionOf } from './version-of.ts';
 
 const look = tool((input: unknown) => `value of ${(input as { key: string }).key}`, {
