@@ -24,6 +24,12 @@ export interface RequestFacts {
   reasoningTokens?: number;
   /** True when the adapter can set an output limit on a call that has none. */
   limitCanBeSet: boolean;
+  /** The call asks for a prompt cache that lasts an hour, which has a rate of its own. */
+  hourCache?: true;
+  /** The prompt has sound in it. */
+  audio?: true;
+  /** How many pictures the prompt has, where it has any. */
+  images?: number;
   /** A cost known beforehand, for what isn't a model call; models, tokens and prices then don't matter. */
   fixedCost?: NanoUsd;
 }
@@ -191,6 +197,12 @@ function boundCost(kase: Case, model: string, fallbacks: readonly string[]): Bou
   for (const candidate of [model, ...fallbacks]) {
     const price = prices.get(candidate);
     if (price === undefined) return { reason: 'unknown_price', detail: candidate };
+    if (request.hourCache === true && price.cacheWriteHour === undefined) {
+      return {
+        reason: 'unbounded_cost',
+        detail: `a one-hour cache write, whose rate the price of ${candidate} lacks`,
+      };
+    }
     candidates.push(price);
   }
   if ('unbounded' in request.input) return { reason: 'unbounded_cost', detail: request.input.unbounded };
@@ -207,7 +219,7 @@ function boundCost(kase: Case, model: string, fallbacks: readonly string[]): Bou
     // Without a limit no cap depends on the cost; the usual length serves as its estimate.
     const limit =
       route.maxOutputTokens ?? Math.min(DEFAULT_MAX_OUTPUT_TOKENS, price.row.maxOutputTokens ?? Infinity);
-    cost = maxOf(cost, worstCaseCost(price, tokens, limit, request.choices));
+    cost = maxOf(cost, worstCaseCost(price, tokens, limit, request.choices, request));
   }
   return { route, cost };
 }
@@ -337,7 +349,10 @@ function clampRoute(kase: Case, route: Route): Pick<Decision, 'route' | 'hold'> 
     if (cap.ref.cap.action !== 'block') continue;
     const room = amountOf(cap) - cap.spent - cap.held;
     for (const model of [route.model, ...route.fallbacks]) {
-      limit = Math.min(limit, outputThatFits(prices.get(model) as Price, tokens, room, request.choices));
+      limit = Math.min(
+        limit,
+        outputThatFits(prices.get(model) as Price, tokens, room, request.choices, request),
+      );
     }
   }
   const least = Math.max(
@@ -347,7 +362,7 @@ function clampRoute(kase: Case, route: Route): Pick<Decision, 'route' | 'hold'> 
   if (limit < least) return undefined;
   let hold = 0n;
   for (const model of [route.model, ...route.fallbacks]) {
-    hold = maxOf(hold, worstCaseCost(prices.get(model) as Price, tokens, limit, request.choices));
+    hold = maxOf(hold, worstCaseCost(prices.get(model) as Price, tokens, limit, request.choices, request));
   }
   return { route: { ...route, maxOutputTokens: limit, limit: 'clamped' }, hold };
 }

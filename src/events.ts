@@ -36,6 +36,7 @@ export type SpendEvent =
  * - `route_not_taken`: a model served that the decision did not name
  * - `unstable_key`: `signingKeys` are new to a log that has admitted several others, as when each start makes its own:
  *   whoever reads the log can't tell such a key from a stranger's (told once for each guard)
+ * - `prices_unusable`: the file of synced prices is damaged or can't be read; the embedded catalogue counts
  * - `shadow`: a policy only records what it would have decided
  */
 export type WarningCode =
@@ -44,4 +45,5 @@ export type WarningCode =
   | 'over_hold'
   | 'route_not_taken'
   | 'unstable_key'
+  | 'prices_unusable'
   | 'shadow';

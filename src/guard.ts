@@ -16,6 +16,7 @@ import {
   type SpendGuardOptions,
 } from './options.ts';
 import { decideInput, prepare, prepareCharge, type Prepared, type SpendRequest } from './prepare.ts';
+import { syncedProblem } from './pricing/synced.ts';
 import { randomId } from './receipts/keys.ts';
 import type { Receipt } from './receipts/payloads.ts';
 import { decisionDraft, expiryDrafts, foundationDrafts } from './record.ts';
@@ -102,6 +103,7 @@ class Guard implements SpendGuard {
   readonly #queue: HoldQueue;
   #warnedOfLimit = false;
   #warnedOfKey = false;
+  #priceProblem: string | undefined;
 
   constructor(settings: GuardSettings, ledger: Ledger) {
     this.#settings = settings;
@@ -112,7 +114,17 @@ class Guard implements SpendGuard {
   async begin(request: SpendRequest): Promise<GuardedCall> {
     if (!this.#settings.enabled) return unguardedCall(request);
     const prepared = prepare(request, this.#settings);
+    this.#tellOfPrices();
     return this.#begin(prepared, request.provider, request.signal);
+  }
+
+  /** Synced prices that are there and can't be used are told once each time they change. */
+  #tellOfPrices(): void {
+    const problem = syncedProblem();
+    if (problem === this.#priceProblem) return;
+    this.#priceProblem = problem;
+    if (problem !== undefined)
+      this.#settings.tell({ type: 'warning', code: 'prices_unusable', message: problem });
   }
 
   async preview(request: SpendRequest): Promise<Decision> {
@@ -263,8 +275,17 @@ class Guard implements SpendGuard {
       ({ key }, position) => [key, spans[windowOfAccount[position] as number]?.start ?? 0] as const,
     );
     const hold: Hold = { call: id, amount: decision.hold, until, accounts };
-    const { priceOf, signing, tell, waitUntil } = this.#settings;
-    const context = { ledger: this.#ledger, queue: this.#queue, signing, provider, priceOf, tell, waitUntil };
+    const { now, priceOf, signing, tell, waitUntil } = this.#settings;
+    const context = {
+      ledger: this.#ledger,
+      queue: this.#queue,
+      signing,
+      provider,
+      priceOf,
+      now,
+      tell,
+      waitUntil,
+    };
     return { call: guardedCall({ id, prepared, decision: { ...decision, route }, receipt, hold }, context) };
   }
 

@@ -48,6 +48,7 @@ export interface CallContext {
   signing: TransactOptions;
   provider: string | undefined;
   priceOf: typeof findPrice;
+  now: () => number;
   tell: (event: SpendEvent) => void;
   /** Keeps a serverless function alive until a settlement is written. */
   waitUntil: (work: Promise<unknown>) => void;
@@ -112,6 +113,7 @@ class Call implements GuardedCall {
       route: decision.route,
       hold: decision.hold,
       price,
+      at: [Date.parse(this.receipt.payload.issued_at), this.#context.now()],
     });
     const { receipt, error } = await this.#write(outcome, cost, isFallback);
     this.#tell(outcome, cost, receipt, error);

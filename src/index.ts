@@ -18,6 +18,9 @@ export { definePolicy, parsePolicy, type Policy, type SpendCap, type SpendPolicy
 export { withSpendGuard, type OpenAIGuardOptions } from '../middleware/openai.ts';
 export { withSpendScope, type ScopeField, type SpendScope } from './scope.ts';
 export { setCostOverride, clearCostOverrides, type CostOverride } from './pricing/overrides.ts';
+export { loadPrices } from './pricing/synced.ts';
+export { hasHourCacheRate } from './pricing/find-price.ts';
+export { MODEL_FEATURES, type ModelFeature, type PriceOverride, type PriceRow } from './pricing/price.ts';
 export type { TokenUsage, ReportedUsage } from './usage.ts';
 export type { PromptShape, PromptImage, PromptFile, EstimateMode } from './estimate.ts';
 export { formatUsd, type NanoUsd } from './money.ts';

@@ -40,6 +40,11 @@ export interface SpendRequest {
   choices?: number;
   /** The call's reasoning budget. */
   reasoningTokens?: number;
+  /**
+   * The call asks for a prompt cache that lasts an hour. It is bounded by that cache's own rate; where the price list
+   * has none (`hasHourCacheRate` says so beforehand), the call is `unbounded_cost`.
+   */
+  hourCache?: boolean;
   /** False when the adapter can't set an output limit on a call that has none. Default true. */
   limitCanBeSet?: boolean;
   /** Whether the adapter can send this call to another model. Default: it can. */
@@ -117,7 +122,7 @@ function nameText(text: string): string {
 function requestProblem(request: SpendRequest): string | undefined {
   if (typeof request !== 'object' || request === null)
     return 'begin: expected a request such as { model, prompt }';
-  const { model, fallbacks, prompt, provider, unbounded, limitCanBeSet, canRoute } = request as {
+  const { model, fallbacks, prompt, provider, unbounded, limitCanBeSet, canRoute, hourCache } = request as {
     [K in keyof SpendRequest]: unknown;
   };
   if (typeof model !== 'string' || model === '') return 'model: expected the name of a model';
@@ -127,6 +132,7 @@ function requestProblem(request: SpendRequest): string | undefined {
     return 'unbounded: expected a reason in words';
   if (limitCanBeSet !== undefined && typeof limitCanBeSet !== 'boolean')
     return 'limitCanBeSet: expected a boolean';
+  if (hourCache !== undefined && typeof hourCache !== 'boolean') return 'hourCache: expected a boolean';
   if (canRoute !== undefined && typeof canRoute !== 'function') return 'canRoute: expected a function';
   if (fallbacks !== undefined) {
     const isList = Array.isArray(fallbacks) && fallbacks.every((name) => typeof name === 'string');
@@ -173,7 +179,19 @@ function requestFacts(
     ...(request.maxOutputTokens !== undefined && { maxOutputTokens: request.maxOutputTokens }),
     choices: request.choices ?? 1,
     ...(request.reasoningTokens !== undefined && { reasoningTokens: request.reasoningTokens }),
+    ...(request.hourCache === true && { hourCache: true as const }),
+    ...mediaOf(request.prompt),
     limitCanBeSet: request.limitCanBeSet ?? true,
+  };
+}
+
+/** What of a prompt may have rates of its own. */
+function mediaOf(prompt: PromptShape | undefined): Pick<RequestFacts, 'audio' | 'images'> {
+  const { images, files } = prompt ?? {};
+  const hasAudio = files?.some(({ mediaType }) => /^(audio|video)\//i.test(String(mediaType))) ?? false;
+  return {
+    ...(hasAudio && { audio: true as const }),
+    ...(images !== undefined && images.length > 0 && { images: images.length }),
   };
 }
 

@@ -6,6 +6,7 @@ import { digestOf } from './receipts/keys.ts';
 import type { DecisionPayload, Draft, SettlementPayload } from './receipts/payloads.ts';
 import { instantText } from './receipts/seal.ts';
 import type { CallOutcome, SettledCost } from './settlement.ts';
+import type { TokenUsage } from './usage.ts';
 import { RULES_VERSION } from './version.ts';
 import type { WindowSpan } from './windows.ts';
 
@@ -101,9 +102,12 @@ export function decisionDraft(
 
 function requestMember({ request }: DecideInput): DecisionPayload['request'] {
   return {
+    ...(request.audio && { audio: true as const }),
     ...(request.choices !== 1 && { choices: request.choices }),
     ...(request.fallbacks.length > 0 && { fallbacks: [...request.fallbacks] }),
     ...(request.fixedCost !== undefined && { fixed_cost: request.fixedCost.toString() }),
+    ...(request.hourCache && { hour_cache: true as const }),
+    ...(request.images !== undefined && { images: request.images }),
     ...('tokens' in request.input
       ? { input_tokens: request.input.tokens }
       : { unbounded_input: shortText(request.input.unbounded) }),
@@ -137,9 +141,12 @@ function endDraft({ hold, outcome, cost, served, providerRef }: Ending, isOpen: 
     ...(!isOpen && { change: over.toString() }),
     cost: {
       amount: cost.amount.toString(),
+      ...(cost.byok && { byok: true as const }),
       ...(cost.computed !== undefined && { computed: cost.computed.toString() }),
+      ...(cost.fee !== undefined && { fee: cost.fee.toString() }),
       ...(cost.reported !== undefined && { reported: cost.reported.toString() }),
       source: cost.source,
+      ...(cost.upstream !== undefined && { upstream: cost.upstream.toString() }),
     },
     currency: 'USD',
     outcome,
@@ -150,16 +157,26 @@ function endDraft({ hold, outcome, cost, served, providerRef }: Ending, isOpen: 
     ...(served && { served }),
     type: isOpen ? 'settlement' : 'adjustment',
     ...(cost.unknownUsage !== undefined && { unknown_usage: shortText(cost.unknownUsage) }),
-    ...(usage && {
-      usage: {
-        ...(usage.cacheReadTokens !== undefined && { cache_read_tokens: usage.cacheReadTokens }),
-        ...(usage.cacheWriteTokens !== undefined && { cache_write_tokens: usage.cacheWriteTokens }),
-        input_tokens: usage.inputTokens,
-        output_tokens: usage.outputTokens,
-        ...(usage.reasoningTokens !== undefined && { reasoning_tokens: usage.reasoningTokens }),
-      },
-    }),
+    ...(usage && { usage: usageMember(usage) }),
   } as Draft;
+}
+
+function usageMember(usage: TokenUsage): SettlementPayload['usage'] & object {
+  const tokens = <N extends string>(name: N, value: number | undefined): { [K in N]?: number } =>
+    (value === undefined ? {} : { [name]: value }) as { [K in N]?: number };
+  return {
+    ...tokens('cache_read_audio_tokens', usage.cacheReadAudioTokens),
+    ...tokens('cache_read_tokens', usage.cacheReadTokens),
+    ...tokens('cache_write_hour_tokens', usage.cacheWriteHourTokens),
+    ...tokens('cache_write_tokens', usage.cacheWriteTokens),
+    ...tokens('input_audio_tokens', usage.inputAudioTokens),
+    ...tokens('input_image_tokens', usage.inputImageTokens),
+    input_tokens: usage.inputTokens,
+    ...tokens('output_audio_tokens', usage.outputAudioTokens),
+    ...tokens('output_image_tokens', usage.outputImageTokens),
+    output_tokens: usage.outputTokens,
+    ...tokens('reasoning_tokens', usage.reasoningTokens),
+  };
 }
 
 /** The receipt that ends a call whose hold is still open, or has expired meanwhile. */

@@ -37,17 +37,29 @@ const money = { currency: v.literal('USD'), scale: v.literal(9) };
 
 const cost = v.strictObject({
   amount: nano,
+  /** the call ran on the caller's own key at the upstream: the provider charged its fee only */
+  byok: v.exactOptional(v.literal(true)),
   /** tokens × price, where usage and price are known */
   computed: v.exactOptional(nano),
+  /** what the provider itself charged, without what the upstream bills to the caller's own key */
+  fee: v.exactOptional(nano),
   /** what the provider said, where it said so */
   reported: v.exactOptional(nano),
   source: v.picklist(['provider', 'tokens', 'estimate', 'hold', 'none']),
+  /** what the upstream charged, where the provider said so */
+  upstream: v.exactOptional(nano),
 });
 
 const usage = v.strictObject({
+  cache_read_audio_tokens: v.exactOptional(whole),
   cache_read_tokens: v.exactOptional(whole),
+  cache_write_hour_tokens: v.exactOptional(whole),
   cache_write_tokens: v.exactOptional(whole),
+  input_audio_tokens: v.exactOptional(whole),
+  input_image_tokens: v.exactOptional(whole),
   input_tokens: whole,
+  output_audio_tokens: v.exactOptional(whole),
+  output_image_tokens: v.exactOptional(whole),
   output_tokens: whole,
   reasoning_tokens: v.exactOptional(whole),
 });
@@ -128,9 +140,12 @@ export const PAYLOADS = {
     prices: v.exactOptional(digest),
     reason: text,
     request: v.strictObject({
+      audio: v.exactOptional(v.literal(true)),
       choices: v.exactOptional(whole),
       fallbacks: v.exactOptional(v.array(text)),
       fixed_cost: v.exactOptional(nano),
+      hour_cache: v.exactOptional(v.literal(true)),
+      images: v.exactOptional(whole),
       input_tokens: v.exactOptional(whole),
       limit_can_be_set: v.exactOptional(v.literal(true)),
       max_output_tokens: v.exactOptional(whole),

@@ -40,8 +40,8 @@ function importsOf(file: string): { target: string; typeOnly: boolean }[] {
 
 /** The layers of DESIGN §8, lowest first. The first pattern that fits a file is its layer. */
 const LAYERS: readonly [string, RegExp][] = [
-  ['rim', /^src\/(node\/(?!platform)|testing\/|pages\/)/],
-  ['base', /^src\/(money|usage|errors|version|scope|platform-web|node\/platform)\.ts$/],
+  ['rim', /^src\/(node\/(?!(platform|home)\.ts)|testing\/|pages\/)/],
+  ['base', /^src\/(money|usage|errors|version|scope|platform-web|node\/platform|node\/home)\.ts$/],
   ['facts', /^src\/(windows|policy|accounts|estimate[\w-]*|pricing\/.*|receipts\/.*)(\.ts)?$/],
   ['decide', /^src\/(decide|settlement)\.ts$/],
   ['ledgers', /^src\/ledgers\//],
