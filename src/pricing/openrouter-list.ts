@@ -226,6 +226,9 @@ function rowFrom(model: ListedModel): ListedRow {
   const { input, output, ...rates } = ratesIn(pricing);
   if (input === undefined || output === undefined)
     throw new Unpriced('it has no price for prompt and completion');
+  if (input === '0' && output === '0' && !id.endsWith(':free')) {
+    throw new Unpriced('it is listed at 0 without being a :free model');
+  }
   if (ALWAYS_MORE.test(id)) throw new Unpriced('it always charges for more than text tokens');
   const isMore = (architecture?.output_modalities ?? []).find(
     (kind) => kind !== 'text' && !(kind === 'audio' && rates.outputAudio !== undefined),

@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { SDK } from '../../version.ts';
 import { failure, requireNode } from './output.ts';
 import { addReceiptCommands } from './receipt-commands.ts';
+import type { ModelsOptions } from './models.ts';
 import type { VerifyOptions } from './verify.ts';
 
 const EXAMPLES = `
@@ -15,6 +16,7 @@ Examples:
   agentguard checkpoint acme              sign how long the log is, for others to keep
   agentguard share latest acme            a link that proves one receipt
   agentguard keys show                    the key that signs the logs
+  agentguard models haiku                 what models cost
 
 Logs and keys lie in ~/.agentguard, or where AGENTGUARD_HOME says.
 Exit codes: 0 fine, 1 a bad finding, 2 the command could not do its work.`;
@@ -43,6 +45,20 @@ the log goes on at the present time.
 Exit codes: 0 calls can be decided, 1 the log lies in the future,
 2 not readable or not accepted.`;
 
+const MODELS_HELP = `
+Prices are USD per million tokens. They come from setCostOverride in your code, else
+from the list that --sync-pricing fetched from OpenRouter, else from the catalogue
+that this package was released with; "prices of" says which and of what day.
+
+Exit codes: 0 fine, 1 nothing found, no price, or a list that was refused,
+2 the list could not be fetched or written. A sync that fails changes nothing.
+
+Examples:
+  agentguard models haiku                        models with "haiku" in their id
+  agentguard models --provider anthropic --all
+  agentguard models compare openai/gpt-5 openai/gpt-5-mini 10000 1000
+  agentguard models --sync-pricing               OpenRouter's prices of today`;
+
 const DEMO_HELP = `
 A tool-calling agent runs into a soft cap and a hard cap: on a simulator of
 OpenRouter, or with --live on the real one (needs OPENROUTER_API_KEY, spends
@@ -53,7 +69,9 @@ Exit codes: 0 the ledger agrees with the bill and the log is valid,
 
 function program(): Command {
   const agentguard = new Command('agentguard')
-    .description('Spend control for LLM calls: run the demo, verify a log of signed receipts.')
+    .description(
+      'Spend control for LLM calls: run the demo, verify a log of signed receipts, look up prices.',
+    )
     .version(SDK.slice(SDK.lastIndexOf('/') + 1))
     .addHelpText('after', EXAMPLES);
   agentguard
@@ -114,7 +132,27 @@ function program(): Command {
       process.exitCode = await clockCommand(path, options);
     });
   addReceiptCommands(agentguard);
+  addModels(agentguard);
   return withErrors(agentguard);
+}
+
+function addModels(agentguard: Command): void {
+  agentguard
+    .command('models')
+    .description('list, search and compare prices of models, or sync them from OpenRouter')
+    .argument('[words...]', 'parts of an id; or "compare", models, and input and output tokens')
+    .option('--sync-pricing', "fetch OpenRouter's list into prices.json of the home")
+    .option('--url <url>', "with --sync-pricing: the API's base (default: https://openrouter.ai/api/v1)")
+    .option('--timeout <seconds>', 'with --sync-pricing: how long to wait (default: 30)')
+    .option('--force', 'with --sync-pricing: take a list that can hardly be right')
+    .option('--provider <name>', 'only what this provider sells, e.g. openrouter, anthropic, aws')
+    .option('--all', 'list more than 40 models')
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', MODELS_HELP)
+    .action(async (words: string[], options: ModelsOptions) => {
+      const { modelsCommand } = await import('./models.ts');
+      process.exitCode = await modelsCommand(words, options);
+    });
 }
 
 function collect(value: string, before: readonly string[] = []): string[] {
