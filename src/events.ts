@@ -26,6 +26,15 @@ export type SpendEvent =
       source: 'provider' | 'tokens' | 'estimate' | 'hold' | 'none';
       error?: unknown;
     }
+  | {
+      /** The true cost of a call that had been settled at its hold or at an estimate. */
+      type: 'adjustment';
+      callId: string;
+      receipt: Receipt;
+      cost: NanoUsd;
+      /** What is added to the balances; mostly negative. */
+      change: NanoUsd;
+    }
   | { type: 'wait'; callId: string; requestedModel: string }
   | { type: 'warning'; code: WarningCode; message: string };
 
@@ -37,6 +46,7 @@ export type SpendEvent =
  * - `unstable_key`: `signingKeys` are new to a log that has admitted several others, as when each start makes its own:
  *   whoever reads the log can't tell such a key from a stranger's (told once for each guard)
  * - `prices_unusable`: the file of synced prices is damaged or can't be read; the embedded catalogue counts
+ * - `late_truth`: the true cost of a call can't be asked for, or could not be recorded; it stays at what it settled at
  * - `shadow`: a policy only records what it would have decided
  */
 export type WarningCode =
@@ -46,4 +56,5 @@ export type WarningCode =
   | 'route_not_taken'
   | 'unstable_key'
   | 'prices_unusable'
+  | 'late_truth'
   | 'shadow';

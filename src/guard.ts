@@ -6,6 +6,7 @@ import { AgentGuardBlockedError, AgentGuardError, type BlockReason } from './err
 import { blockMessage, capInfo } from './explain.ts';
 import { guardedCall, type GuardedCall, type Settlement } from './guarded-call.ts';
 import { HoldQueue, type Answer, type Attempt } from './hold-queue.ts';
+import { LateTruths, type LateTruthSource, type Reconciled } from './late-truth.ts';
 import type { Hold, Ledger, LedgerView, Transaction } from './ledgers/ledger.ts';
 import { nanoUsdFromUsd, type NanoUsd } from './money.ts';
 import {
@@ -33,6 +34,12 @@ export interface SpendCharge {
   signal?: AbortSignal;
 }
 
+export interface ReconcileOptions {
+  /** Default: the guard's own. */
+  lateTruth?: LateTruthSource;
+  signal?: AbortSignal;
+}
+
 /** Puts calls under policies. Adapters that share a guard share ledger, keys and log. */
 export interface SpendGuard extends AsyncDisposable {
   /**
@@ -47,6 +54,11 @@ export interface SpendGuard extends AsyncDisposable {
   charge(charge: SpendCharge): Promise<Settlement>;
   /** Every cap that counts for a scope, with what is spent and held. `per_call` caps are left out. */
   balances(scope?: SpendScope): Promise<CapBalance[]>;
+  /**
+   * Asks once about every call of the ledger, whichever process made it, that was settled at its hold or an estimate
+   * and has a provider's id, and records what it really cost. For what `lateTruth` did not get to: run it now and then.
+   */
+  reconcile(options?: ReconcileOptions): Promise<Reconciled>;
   /** Resolves when every receipt written so far is durable. */
   flush(): Promise<void>;
   /** Closes the ledger, for every guard that shares it. */
@@ -101,6 +113,7 @@ class Guard implements SpendGuard {
   readonly #settings: GuardSettings;
   readonly #ledger: Ledger;
   readonly #queue: HoldQueue;
+  readonly #late: LateTruths;
   #warnedOfLimit = false;
   #warnedOfKey = false;
   #priceProblem: string | undefined;
@@ -109,6 +122,13 @@ class Guard implements SpendGuard {
     this.#settings = settings;
     this.#ledger = ledger;
     this.#queue = queueOf(ledger);
+    const { lateTruth, signing, tell } = settings;
+    this.#late = new LateTruths(lateTruth, {
+      ledger,
+      signing,
+      tell,
+      freed: (accounts) => this.#queue.pump(accounts),
+    });
   }
 
   async begin(request: SpendRequest): Promise<GuardedCall> {
@@ -166,7 +186,17 @@ class Guard implements SpendGuard {
     return this.#ledger.flush();
   }
 
+  reconcile({ lateTruth, signal }: ReconcileOptions = {}): Promise<Reconciled> {
+    const source = lateTruth ?? this.#late.source;
+    if (source === undefined) {
+      const message = 'reconcile: lateTruth: expected a source such as openRouterGenerations({ apiKey })';
+      return Promise.reject(new AgentGuardError('invalid_config', message));
+    }
+    return this.#late.reconcile(source, signal ?? new AbortController().signal);
+  }
+
   close(): Promise<void> {
+    this.#late.close();
     return this.#ledger.close();
   }
 
@@ -279,6 +309,7 @@ class Guard implements SpendGuard {
     const context = {
       ledger: this.#ledger,
       queue: this.#queue,
+      late: this.#late,
       signing,
       provider,
       priceOf,

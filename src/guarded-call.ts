@@ -2,6 +2,7 @@
 import type { AllowReason, Decision, Route } from './decide.ts';
 import type { SpendEvent } from './events.ts';
 import type { HoldQueue } from './hold-queue.ts';
+import type { LateTruths } from './late-truth.ts';
 import type { Hold, Ledger, LedgerView, Transaction, TransactOptions } from './ledgers/ledger.ts';
 import type { NanoUsd } from './money.ts';
 import type { Prepared } from './prepare.ts';
@@ -49,6 +50,7 @@ export interface CallContext {
   provider: string | undefined;
   priceOf: typeof findPrice;
   now: () => number;
+  late: LateTruths;
   tell: (event: SpendEvent) => void;
   /** Keeps a serverless function alive until a settlement is written. */
   waitUntil: (work: Promise<unknown>) => void;
@@ -117,6 +119,8 @@ class Call implements GuardedCall {
     });
     const { receipt, error } = await this.#write(outcome, cost, isFallback);
     this.#tell(outcome, cost, receipt, error);
+    const truth = this.#context.late.expect(receipt);
+    if (truth !== undefined) this.#context.waitUntil(truth);
     if (isFallback) this.#tellFallback(outcome.servedModel ?? '');
     this.#context.queue.pump(this.#opened.hold.accounts.map(([key]) => key));
     return { ...cost, receipt };

@@ -1,5 +1,11 @@
 /** Spend control for LLM calls, inside your process. */
-export { createSpendGuard, isSpendGuard, type SpendCharge, type SpendGuard } from './guard.ts';
+export {
+  createSpendGuard,
+  isSpendGuard,
+  type ReconcileOptions,
+  type SpendCharge,
+  type SpendGuard,
+} from './guard.ts';
 export type { SpendGuardOptions } from './options.ts';
 export type { CapBalance } from './balances.ts';
 export type { SpendRequest } from './prepare.ts';
@@ -18,6 +24,8 @@ export { definePolicy, parsePolicy, type Policy, type SpendCap, type SpendPolicy
 export { withSpendGuard, type OpenAIGuardOptions } from '../middleware/openai.ts';
 export { withSpendScope, type ScopeField, type SpendScope } from './scope.ts';
 export { setCostOverride, clearCostOverrides, type CostOverride } from './pricing/overrides.ts';
+export { openRouterGenerations, type OpenRouterGenerationsOptions } from './openrouter-generations.ts';
+export { LookUpRefused, type LateTruth, type LateTruthSource, type Reconciled } from './late-truth.ts';
 export { loadPrices } from './pricing/synced.ts';
 export { hasHourCacheRate } from './pricing/find-price.ts';
 export { MODEL_FEATURES, type ModelFeature, type PriceOverride, type PriceRow } from './pricing/price.ts';

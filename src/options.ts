@@ -2,6 +2,7 @@
 import type { EstimateMode } from './estimate.ts';
 import { AgentGuardError } from './errors.ts';
 import type { SpendEvent } from './events.ts';
+import type { LateTruthSource } from './late-truth.ts';
 import type { Ledger, TransactOptions } from './ledgers/ledger.ts';
 import { parsePolicy, type Policy, type SpendPolicy } from './policy.ts';
 import type { PrepareOptions } from './prepare.ts';
@@ -36,6 +37,11 @@ export interface SpendGuardOptions {
   countTokens?: (text: string) => number;
   /** Keeps a serverless function alive for a settlement that comes after the response (Next.js `after`, `waitUntil`). */
   waitUntil?: (work: Promise<unknown>) => void;
+  /**
+   * Who says what calls really cost that were aborted or broke off, e.g. `openRouterGenerations({ apiKey })`. Asked
+   * some moments after such a call, in the background; the difference is written as a signed adjustment.
+   */
+  lateTruth?: LateTruthSource;
   /** Told of every decision, settlement, wait and warning. What it throws is ignored. */
   onEvent?: (event: SpendEvent) => void;
 }
@@ -48,6 +54,7 @@ export interface GuardSettings extends PrepareOptions {
   waitForHoldsMs: number;
   leaseMs: number;
   signing: TransactOptions;
+  lateTruth: LateTruthSource | undefined;
   waitUntil: (work: Promise<unknown>) => void;
   tell: (event: SpendEvent) => void;
   now: () => number;
@@ -83,6 +90,7 @@ const OPTIONS: readonly string[] = [
   'estimate',
   'countTokens',
   'waitUntil',
+  'lateTruth',
   'onEvent',
 ] satisfies (keyof SpendGuardOptions)[];
 
@@ -91,7 +99,14 @@ function optionsProblem(options: SpendGuardOptions): string | undefined {
   if (typeof options !== 'object' || options === null) return 'createSpendGuard: expected { policy, … }';
   const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
   if (unknown !== undefined) return `${unknown}: unknown option; expected ${OPTIONS.join(', ')}`;
-  const { ledger, estimate } = options as { ledger?: { transact?: unknown } | null; estimate?: unknown };
+  const { ledger, estimate, lateTruth } = options as {
+    ledger?: { transact?: unknown } | null;
+    estimate?: unknown;
+    lateTruth?: { lookUp?: unknown } | null;
+  };
+  if (lateTruth !== undefined && typeof lateTruth?.lookUp !== 'function') {
+    return 'lateTruth: expected a source such as openRouterGenerations({ apiKey })';
+  }
   if (ledger !== undefined && typeof ledger?.transact !== 'function') {
     return 'ledger: expected a ledger such as fileLedger({ dir }) or memoryLedger()';
   }
@@ -149,6 +164,7 @@ export function readOptions(options: SpendGuardOptions, seams: GuardSeams = {}):
     estimate: options.estimate ?? 'fast',
     ...(countTokens && { countTokens }),
     signing: signingKeys ? { signer: signerOf(signingKeys) } : {},
+    lateTruth: options.lateTruth,
     waitUntil: (work) => quietly(() => options.waitUntil?.(work)),
     tell: (event) => quietly(() => onEvent?.(event)),
     now: Date.now,

@@ -1,6 +1,6 @@
 /** What the log keeps of a decision and of a settlement. Never a prompt, a completion or a key. */
 import type { DecideInput, Decision } from './decide.ts';
-import type { Hold, LedgerView } from './ledgers/ledger.ts';
+import type { AwaitedTruth, Hold, LedgerView } from './ledgers/ledger.ts';
 import type { Price, PriceRow } from './pricing/price.ts';
 import { digestOf } from './receipts/keys.ts';
 import type { DecisionPayload, Draft, SettlementPayload } from './receipts/payloads.ts';
@@ -131,7 +131,7 @@ interface Ending {
   providerRef?: string | undefined;
 }
 
-/** A settlement while the hold is open; an adjustment of the difference after it has expired. */
+/** A settlement while the hold is open; an adjustment of the difference after the call has ended. */
 function endDraft({ hold, outcome, cost, served, providerRef }: Ending, isOpen: boolean): Draft {
   const { usage } = cost;
   const over = cost.amount - hold.amount;
@@ -197,6 +197,24 @@ export function endingDraft(
     };
   }
   return endDraft(ending, isOpen);
+}
+
+/** The receipt that puts a call's true cost in the place of what it was settled at. */
+export function truthDraft(
+  awaited: AwaitedTruth,
+  cost: SettledCost,
+  served: Pick<CallOutcome, 'servedModel' | 'servedProvider'>,
+): Draft {
+  const { call, amount, accounts, outcome, providerRef } = awaited;
+  const { servedModel, servedProvider } = served;
+  const ending: Ending = { hold: { call, amount, until: 0, accounts }, outcome, cost, providerRef };
+  if (servedModel !== undefined || servedProvider !== undefined) {
+    ending.served = {
+      ...(servedModel !== undefined && { model: shortText(servedModel) }),
+      ...(servedProvider !== undefined && { provider: shortText(servedProvider) }),
+    };
+  }
+  return endDraft(ending, false);
 }
 
 /** Ends the holds whose lease has run out, each at its full amount. */

@@ -5,7 +5,7 @@ import { policyFromRecord, type Policy, type PolicyRecord } from '../policy.ts';
 import type { AdjustmentPayload, DecisionPayload, Receipt, SettlementPayload } from '../receipts/payloads.ts';
 import { headAfter, type Head } from '../receipts/seal.ts';
 import { ROLLING, TASK_IDLE_DAYS, type WindowKind, type WindowSpan } from '../windows.ts';
-import type { Amounts, Hold, LedgerView } from './ledger.ts';
+import type { Amounts, AwaitedTruth, Hold, LedgerView } from './ledger.ts';
 import { RecentMap } from './recent-map.ts';
 
 /** One window, or sub-bucket of a rolling window, of one account. */
@@ -23,6 +23,8 @@ const PRICES_KEPT = 256;
 const KEYS_KEPT = 64;
 /** Calls that are remembered after their end, for a settlement that comes late or again. */
 const ENDED_KEPT = 1024;
+/** Calls whose true cost is still to come. Beyond these, what was settled high stays high. */
+const AWAITED_KEPT = 128;
 /** Holds that one transaction expires at most; the others count as held until their turn comes. */
 const EXPIRED_AT_ONCE = 64;
 /** How often closed windows are looked for. */
@@ -54,6 +56,7 @@ export class LedgerState {
   forgets = true;
   #hasForgotten = false;
   #needsReplay = false;
+  readonly awaited: RecentMap<AwaitedTruth> = new RecentMap(AWAITED_KEPT);
   readonly #ended: RecentMap<'settled' | 'expired'> = new RecentMap(ENDED_KEPT);
 
   constructor(head: Head) {
@@ -171,6 +174,8 @@ export class LedgerState {
       amounts: (account, span) => this.#amountsAfter(this.dueHolds(now), account, span, now),
       hold: (call) => this.holds.get(call),
       ended: (call) => this.#ended.get(call),
+      awaited: (call) => this.awaited.get(call),
+      allAwaited: () => [...this.awaited.values()],
       dueHolds: () => this.dueHolds(now),
       knows: (digest) => this.knows(digest),
       signers: this.keys,
@@ -243,6 +248,7 @@ export class LedgerState {
     this.#ended.set(payload.call, payload.outcome === 'expired' ? 'expired' : 'settled');
     this.#ended.prune();
     const spent = BigInt(payload.cost.amount);
+    this.#awaitTruth(payload, hold.accounts);
     for (const [key, start] of hold.accounts) {
       const bucket = this.accounts.get(key)?.get(start);
       if (bucket === undefined) continue;
@@ -251,8 +257,20 @@ export class LedgerState {
     }
   }
 
+  /** Remembers a call that did not end at a known cost, and forgets it once it has one. */
+  #awaitTruth(
+    { call, cost, outcome, provider_ref: providerRef }: SettlementPayload | AdjustmentPayload,
+    accounts: Hold['accounts'],
+  ): void {
+    this.awaited.delete(call);
+    if (providerRef === undefined || (cost.source !== 'hold' && cost.source !== 'estimate')) return;
+    this.awaited.set(call, { call, amount: BigInt(cost.amount), providerRef, outcome, accounts });
+    this.awaited.prune();
+  }
+
   #adjust(payload: AdjustmentPayload): void {
     const change = BigInt(payload.change);
+    this.#awaitTruth(payload, payload.accounts);
     for (const [key, start] of payload.accounts) {
       const bucket = this.accounts.get(key)?.get(start);
       // A window that has closed since needs no correction: nothing will be decided on it again.
@@ -280,11 +298,13 @@ export class LedgerState {
         moved.set(`${key} ${bucket.start}`, start);
       }
     }
+    const following = (accounts: Hold['accounts']): Hold['accounts'] =>
+      accounts.map(([key, start]) => [key, moved.get(`${key} ${start}`) ?? start] as const);
     for (const [call, hold] of this.holds) {
-      const accounts = hold.accounts.map(
-        ([key, start]) => [key, moved.get(`${key} ${start}`) ?? start] as const,
-      );
-      this.holds.set(call, { ...hold, until: hold.until + change, accounts });
+      this.holds.set(call, { ...hold, until: hold.until + change, accounts: following(hold.accounts) });
+    }
+    for (const [call, entry] of this.awaited) {
+      this.awaited.set(call, { ...entry, accounts: following(entry.accounts) });
     }
     this.#nextDue = 0;
   }

@@ -64,11 +64,22 @@ const usage = v.strictObject({
   reasoning_tokens: v.exactOptional(whole),
 });
 
+/** How a call can have ended. */
+export const SETTLED_OUTCOMES = [
+  'ok',
+  'error',
+  'refused',
+  'aborted',
+  'abandoned',
+  'not_sent',
+  'expired',
+] as const;
+
 const settled = {
   call: id,
   cost,
   ...money,
-  outcome: v.picklist(['ok', 'error', 'refused', 'aborted', 'abandoned', 'not_sent', 'expired']),
+  outcome: v.picklist(SETTLED_OUTCOMES),
   provider_ref: v.exactOptional(text),
   served: v.exactOptional(
     v.strictObject({

@@ -47,7 +47,7 @@ const LAYERS: readonly [string, RegExp][] = [
   ['ledgers', /^src\/ledgers\//],
   [
     'guard',
-    /^src\/(guard|guarded-call|hold-queue|prepare|record|explain|events|options|balances|adapter)\.ts$/,
+    /^src\/(guard|guarded-call|hold-queue|prepare|record|explain|events|options|balances|adapter|late-truth|openrouter-generations)\.ts$/,
   ],
   ['wire', /^src\/wire\//],
   ['adapters', /^(middleware|callbacks)\//],

@@ -69,7 +69,12 @@ export class CallTrace {
       ...capRows(decision, caps),
       ...policyRows(policies),
       ['hold', holdText(decision)],
-      ...this.#receipts.slice(1).flatMap((receipt) => endingRows(receipt, decision)),
+      ...this.#receipts.slice(1).flatMap((receipt, index, endings) => {
+        const before = endings[index - 1]?.payload;
+        const isTruth =
+          before !== undefined && (before.type !== 'settlement' || before.outcome !== 'expired');
+        return endingRows(receipt, decision, isTruth);
+      }),
     ];
     if (this.#receipts.length === 1 && decision.decision !== 'block') {
       rows.push(['cost', 'not settled in this log: the call is in flight, or its hold is still to expire']);
@@ -247,7 +252,8 @@ const OUTCOMES = {
   expired: 'never settled: the lease ran out',
 } as const;
 
-function endingRows({ payload }: Receipt, { request }: DecisionPayload): Row[] {
+/** `isTruth` for an adjustment of a call that had been settled before. */
+function endingRows({ payload }: Receipt, { request }: DecisionPayload, isTruth: boolean): Row[] {
   if (payload.type !== 'settlement' && payload.type !== 'adjustment') return [];
   const { cost, usage, served, provider_ref: reference, unknown_usage: unknown } = payload;
   const amount = formatUsd(BigInt(cost.amount));
@@ -257,7 +263,8 @@ function endingRows({ payload }: Receipt, { request }: DecisionPayload): Row[] {
   const rows: Row[] = [];
   if (payload.type === 'adjustment') {
     const change = formatUsd(BigInt(payload.change));
-    rows.push(['late', `${amount} in the end, a change of ${change}; the hold had expired before`]);
+    const why = isTruth ? 'so much the provider says that it charged' : 'the hold had expired before';
+    rows.push(['late', `${amount} in the end, a change of ${change}; ${why}`]);
   } else {
     const expired = payload.outcome === 'expired';
     rows.push(['cost', `${amount}, ${expired ? 'the full hold' : SOURCES[cost.source]}${otherFigure(cost)}`]);
