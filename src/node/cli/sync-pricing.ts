@@ -180,10 +180,8 @@ function report({ path, list, added, removed, changes, forced, damaged, overtake
       ? []
       : [`The file that was there could not be used (${damaged}) and is replaced.`]),
     ...forced.map((reason) => `Taken with --force: ${reason}`),
-    wrapped(
-      `In ${path}. Guards on this machine use it within seconds, after setCostOverride and before the embedded catalogue.`,
-      0,
-    ),
+    `Written to ${path}`,
+    wrapped('Guards on this machine use it within seconds: after setCostOverride, before the embedded catalogue.', 0),
   ];
 }
 
