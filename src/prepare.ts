@@ -188,7 +188,7 @@ function requestFacts(
 /** What of a prompt may have rates of its own. */
 function mediaOf(prompt: PromptShape | undefined): Pick<RequestFacts, 'audio' | 'images'> {
   const { images, files } = prompt ?? {};
-  const hasAudio = files?.some(({ mediaType }) => /^(audio|video)\//i.test(String(mediaType))) ?? false;
+  const hasAudio = files?.some(({ mediaType }) => /^(audio|video)\//i.test(mediaType)) ?? false;
   return {
     ...(hasAudio && { audio: true as const }),
     ...(images !== undefined && images.length > 0 && { images: images.length }),

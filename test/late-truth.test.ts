@@ -266,6 +266,25 @@ describe('across processes and restarts', () => {
   });
 });
 
+describe('after a clock was set back', () => {
+  it('finds the rolling window where it was moved to', async () => {
+    const start = Date.parse('2026-11-24T12:00:00Z');
+    let now = start + 3 * 86_400_000;
+    const ledger = memoryLedger({ now: () => now });
+    const caps = [{ amountCents: 100, window: 'per_hour' as const, action: 'block' as const }];
+    const guard = createSpendGuard({ policy: { ...POLICY, caps }, ledger, waitForHoldsMs: 0 });
+    await settleAborted(guard, 'gen-1');
+    now = start;
+    const [from, to] = [start + 3 * 86_400_000, start].map((time) => new Date(time).toISOString()) as [
+      string,
+      string,
+    ];
+    await ledger.transact([], () => ({ drafts: [{ type: 'clock', from, to }], result: undefined }));
+    await guard.reconcile({ lateTruth: { lookUp: async () => ({ cost: '0.0001' }) } });
+    expect((await guard.balances())[0]?.spent).toBe(100_000n);
+  });
+});
+
 describe('in the background', () => {
   const fast = [1, 1, 1];
 

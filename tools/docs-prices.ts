@@ -67,10 +67,11 @@ const PROBES: Readonly<Record<string, readonly string[]>> = {
 function priceCell(id: string, provider: string): { text: string; isKnown: boolean } {
   const found = findPrice(id, provider);
   if ('price' in found) {
-      const { model, input, output, tiers, request } = found.price.row;
+    const { model, input, output, tiers, request } = found.price.row;
     const as = model === id ? '' : ` as \`${model}\``;
+    const fee = request === undefined ? '' : ` and ${request} a request`;
     return {
-      text: `${input} / ${output}${tiers === undefined ? '' : ', more when long'}${as}`,
+      text: `${input} / ${output}${fee}${tiers === undefined ? '' : ', more when long'}${as}`,
       isKnown: true,
     };
   }
@@ -188,7 +189,10 @@ export async function priceTranscript(): Promise<string> {
       const { output, code } = await run(args, { AGENTGUARD_HOME: home });
       shown.push(`$ agentguard ${args.join(' ')}\n${output}$ echo $?\n${code}\n`);
     }
-    const text = shown.join('\n').replaceAll(page.host, 'proxy.example').replaceAll(gone.host, 'gateway.example');
+    const text = shown
+      .join('\n')
+      .replaceAll(page.host, 'proxy.example')
+      .replaceAll(gone.host, 'gateway.example');
     return `\`\`\`console\n${settled(text, home, hosts)}\`\`\`\n`;
   } finally {
     await Promise.all([good.close(), bad.close(), page.close(), rm(home, { recursive: true, force: true })]);

@@ -100,8 +100,8 @@ export interface Price {
   readonly cacheWriteHour: NanoUsd | undefined;
   /** Rates by length of input, ascending; one such list for each of the row's times, and one for a row without. */
   readonly slots: readonly (readonly CompiledRates[])[];
-  /** The position in `slots` at an instant in milliseconds. */
-  readonly slotAt: (at: number) => number;
+  /** Positions in `slots` by which of the row's overrides hold (`01`: the second one), as far as time is concerned. */
+  readonly slotNames: ReadonlyMap<string, number>;
 }
 
 /** What a call has or asks for that other rates are for. */
@@ -197,33 +197,37 @@ function ratesByLength(row: PriceRow, active: readonly PriceOverride[]): Compile
     });
 }
 
+function slotName(overrides: readonly PriceOverride[], minute: number, day: number): string {
+  return overrides.map((override) => (holdsAt(override, minute, day) ? '1' : '0')).join('');
+}
+
 /** One list of rates for each set of overrides that hold at some time of the week. */
-function ratesByTime(row: PriceRow): Pick<Price, 'slots' | 'slotAt'> {
+function ratesByTime(row: PriceRow): Pick<Price, 'slots' | 'slotNames'> {
   const overrides = row.overrides ?? [];
-  const activeAt = (minute: number, day: number): PriceOverride[] =>
-    overrides.filter((override) => holdsAt(override, minute, day));
-  const isTimed = overrides.some(({ between, days }) => between !== undefined || days !== undefined);
-  if (!isTimed) return { slots: [ratesByLength(row, overrides)], slotAt: () => 0 };
   const slots: CompiledRates[][] = [];
-  const bySet = new Map<string, number>();
-  const nameAt = (minute: number, day: number): string =>
-    overrides.map((override) => (holdsAt(override, minute, day) ? '1' : '0')).join('');
+  const slotNames = new Map<string, number>();
+  const isTimed = overrides.some(({ between, days }) => between !== undefined || days !== undefined);
   const minutes = new Set([0, ...overrides.flatMap(({ between }) => between ?? [])]);
-  for (let day = 0; day < 7; day += 1) {
+  for (let day = 0; day < (isTimed ? 7 : 1); day += 1) {
     for (const minute of minutes) {
-      const name = nameAt(minute, day);
-      if (bySet.has(name)) continue;
-      bySet.set(name, slots.length);
-      slots.push(ratesByLength(row, activeAt(minute, day)));
+      const name = slotName(overrides, minute, day);
+      if (slotNames.has(name)) continue;
+      slotNames.set(name, slots.length);
+      slots.push(
+        ratesByLength(
+          row,
+          overrides.filter((override) => holdsAt(override, minute, day)),
+        ),
+      );
     }
   }
-  return {
-    slots,
-    slotAt(at) {
-      const { minute, day } = clockAt(at);
-      return bySet.get(nameAt(minute, day)) as number;
-    },
-  };
+  return { slots, slotNames };
+}
+
+/** The rates by length of input at an instant in milliseconds. */
+function ratesAt({ row, slots, slotNames }: Price, at: number): readonly CompiledRates[] {
+  const { minute, day } = clockAt(at);
+  return slots[slotNames.get(slotName(row.overrides ?? [], minute, day)) ?? 0] as readonly CompiledRates[];
 }
 
 function feeOf(row: PriceRow, name: 'request' | 'image'): NanoUsd {
@@ -234,7 +238,6 @@ function feeOf(row: PriceRow, name: 'request' | 'image'): NanoUsd {
 
 /** Makes a row ready for arithmetic. Throws `RangeError` that names the model and the field of a bad rate. */
 export function compilePrice(row: PriceRow): Price {
-  const { slots, slotAt } = ratesByTime(row);
   // An override can't take a rate away, so a row has the hour's rate at all times or only in some tiers.
   const hasHour =
     row.cacheWriteHour !== undefined && (row.tiers ?? []).every((tier) => tier.cacheWriteHour !== undefined);
@@ -242,9 +245,8 @@ export function compilePrice(row: PriceRow): Price {
     row,
     request: feeOf(row, 'request'),
     image: feeOf(row, 'image'),
-    cacheWriteHour: hasHour ? slots[0]?.[0]?.cacheWriteHour : undefined,
-    slots,
-    slotAt,
+    cacheWriteHour: hasHour ? rateOf(row.cacheWriteHour, 'cacheWriteHour', row.model) : undefined,
+    ...ratesByTime(row),
   };
 }
 
@@ -290,11 +292,9 @@ export function costOf(
   usage: TokenUsage,
   { at, images = 0 }: { at?: readonly number[]; images?: number } = {},
 ): NanoUsd {
-  const { slots, slotAt } = price;
-  const inForce =
-    slots.length === 1 || at === undefined || at.length === 0
-      ? slots
-      : at.map((instant) => slots[slotAt(instant)] as readonly CompiledRates[]);
+  const { slots } = price;
+  const isTimeless = slots.length === 1 || at === undefined || at.length === 0;
+  const inForce = isTimeless ? slots : at.map((instant) => ratesAt(price, instant));
   let dearest = 0n;
   for (const tiers of inForce) dearest = maxOf(dearest, sumOf(ratesFor(tiers, usage.inputTokens), usage));
   return divideUp(dearest, TOKENS_PER_RATE) + price.request + BigInt(images) * price.image;

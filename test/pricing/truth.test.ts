@@ -71,7 +71,7 @@ function pricesAt(model: ModelInfo, at: Date): ModelPrice {
 /** The vendor's prices of a model that OpenRouter resells, for the terms that the source lists with the vendor only. */
 function vendorPrices(provider: string, id: string): ModelPrice {
   if (provider !== 'openrouter') return {};
-  const [vendor = '', name = ''] = [id.slice(0, id.indexOf('/')), id.slice(id.indexOf('/') + 1)];
+  const [vendor, name] = [id.slice(0, id.indexOf('/')), id.slice(id.indexOf('/') + 1)];
   const models = findProvider({ providerId: vendor })?.models ?? [];
   const own = models.find((model) => model.id === name || model.id === name.replaceAll('.', '-'));
   return own === undefined ? {} : pricesAt(own, NOON);

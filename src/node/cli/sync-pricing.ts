@@ -163,7 +163,7 @@ function report({ path, list, added, removed, changes, forced, damaged, overtake
   const moved = [
     ...(added > 0 ? [`${added} new`] : []),
     ...(removed > 0 ? [`${removed} gone`] : []),
-    ...(changes.length > 0 ? [`${countText(changes.length, 'changed rate')}`] : []),
+    ...(changes.length > 0 ? [countText(changes.length, 'changed rate')] : []),
   ].join(', ');
   const shown = changes
     .slice(0, MOST_SHOWN)
@@ -181,7 +181,10 @@ function report({ path, list, added, removed, changes, forced, damaged, overtake
       : [`The file that was there could not be used (${damaged}) and is replaced.`]),
     ...forced.map((reason) => `Taken with --force: ${reason}`),
     `Written to ${path}`,
-    wrapped('Guards on this machine use it within seconds: after setCostOverride, before the embedded catalogue.', 0),
+    wrapped(
+      'Guards on this machine use it within seconds: after setCostOverride, before the embedded catalogue.',
+      0,
+    ),
   ];
 }
 
