@@ -1,6 +1,5 @@
 /**
- * Writes the generated parts of docs/estimates.md and docs/prices.md: `npm exec -- node
- * --conditions=agentguard-source tools/write-docs.ts`. A test holds the pages against the same functions.
+ * Writes the generated parts of docs/estimates.md and docs/prices.md: `npm run docs`. A test holds the pages against the same functions.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { coverageTable, priceTranscript } from './docs-prices.ts';

@@ -54,8 +54,11 @@ const DAYS: readonly string[] = [
   'saturday',
 ];
 
+/** What ids are made of; anything else in one could be there to look like another. */
+const MODEL_ID = /^[\w.:/@~-]+$/;
+
 const listedModel = v.looseObject({
-  id: v.pipe(v.string(), v.minLength(1), v.maxLength(200)),
+  id: v.pipe(v.string(), v.maxLength(200), v.regex(MODEL_ID)),
   canonical_slug: v.nullish(v.string()),
   context_length: v.nullish(v.number()),
   architecture: v.nullish(
@@ -259,7 +262,7 @@ function aliasesOf(models: readonly ListedModel[]): Map<string, string> {
   const ids = new Set(models.map(({ id }) => id));
   const owners = new Map<string, string[]>();
   for (const { id, canonical_slug: slug } of models) {
-    if (!slug || ids.has(slug) || id.includes(':')) continue;
+    if (!slug || slug.length > 200 || !MODEL_ID.test(slug) || ids.has(slug) || id.includes(':')) continue;
     owners.set(slug, [...(owners.get(slug) ?? []), id]);
   }
   return new Map(
@@ -286,7 +289,7 @@ export function convertOpenRouterList(document: unknown): ConvertedList {
     if (parsed.success) models.push(parsed.output);
     else malformed += 1;
   }
-  if (malformed > 0) list.absurd.push(`${malformed} of its models lack an id or prices`);
+  if (malformed > 0) list.absurd.push(`${malformed} of its models lack a sound id or prices`);
   const aliases = aliasesOf(models);
   const seen = new Set<string>();
   for (const model of models) {

@@ -98,7 +98,9 @@ export interface Price {
   readonly image: NanoUsd;
   /** The rate of writing the one-hour cache per million tokens (the lowest of its tiers), where the list has one. */
   readonly cacheWriteHour: NanoUsd | undefined;
-  /** Rates by length of input, ascending; one such list for each of the row's times, and one for a row without. */
+  /** All rates that the row can come to, by length of input. */
+  readonly tiers: readonly CompiledRates[];
+  /** The same apart: one list, ascending, for each of the row's times, and one for a row without. */
   readonly slots: readonly (readonly CompiledRates[])[];
   /** Positions in `slots` by which of the row's overrides hold (`01`: the second one), as far as time is concerned. */
   readonly slotNames: ReadonlyMap<string, number>;
@@ -241,12 +243,15 @@ export function compilePrice(row: PriceRow): Price {
   // An override can't take a rate away, so a row has the hour's rate at all times or only in some tiers.
   const hasHour =
     row.cacheWriteHour !== undefined && (row.tiers ?? []).every((tier) => tier.cacheWriteHour !== undefined);
+  const { slots, slotNames } = ratesByTime(row);
   return {
     row,
     request: feeOf(row, 'request'),
     image: feeOf(row, 'image'),
     cacheWriteHour: hasHour ? rateOf(row.cacheWriteHour, 'cacheWriteHour', row.model) : undefined,
-    ...ratesByTime(row),
+    tiers: slots.flat(),
+    slots,
+    slotNames,
   };
 }
 
@@ -314,8 +319,8 @@ function dearestRates(
 }
 
 /** The tiers that `inputTokens` or fewer can reach, at any time. */
-function reachable(price: Price, inputTokens: number): CompiledRates[] {
-  return price.slots.flatMap((tiers) => tiers.filter(({ above }) => above < 0 || above < inputTokens));
+function reachable({ tiers }: Price, inputTokens: number): readonly CompiledRates[] {
+  return tiers.filter(({ above }) => above < 0 || above < inputTokens);
 }
 
 /**

@@ -7,7 +7,7 @@ import type { TokenRates } from '../../pricing/price.ts';
 import { priceFilePath } from '../home.ts';
 import { readPriceFile, writePriceFile, type StoredPrices } from '../price-file.ts';
 import { DEFAULT_URL, fetchList, listAddress } from './fetch-list.ts';
-import { CliError, countText, failure, styled, timeText, wrapped } from './output.ts';
+import { CliError, countText, failure, printable, styled, timeText, wrapped } from './output.ts';
 
 export interface SyncOptions {
   url?: string;
@@ -121,12 +121,12 @@ async function sync(options: SyncOptions, stored: StoredPrices): Promise<Synced>
   const { rows, unknown } = converted;
   if (rows.length === 0) {
     const [model, reason] = unknown[0] ?? ['', ''];
-    throw new CliError(`The list was not taken: not one of its models has a price (${model}: ${reason}).`, 1);
+    throw new CliError(`The list was not taken: not one of its models has a price (${model}: ${printable(reason)}).`, 1);
   }
   const found = doubts(converted, stored);
   if (found.length > 0 && options.force !== true) {
     const more = found.length > MOST_SHOWN ? [`  … and ${found.length - MOST_SHOWN} more`] : [];
-    const reasons = [...found.slice(0, MOST_SHOWN).map((reason) => `  ${reason}`), ...more];
+    const reasons = [...found.slice(0, MOST_SHOWN).map((reason) => `  ${printable(reason)}`), ...more];
     throw new CliError(
       [
         'The list was not taken, because it can hardly be right:',
@@ -179,7 +179,7 @@ function report({ path, list, added, removed, changes, forced, damaged, overtake
     ...(damaged === undefined
       ? []
       : [`The file that was there could not be used (${damaged}) and is replaced.`]),
-    ...forced.map((reason) => `Taken with --force: ${reason}`),
+    ...forced.map((reason) => `Taken with --force: ${printable(reason)}`),
     `Written to ${path}`,
     wrapped(
       'Guards on this machine use it within seconds: after setCostOverride, before the embedded catalogue.',
