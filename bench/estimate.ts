@@ -61,7 +61,7 @@ export async function estimates(): Promise<string[]> {
     const aim = name === 'one letter' ? '; aim < 100 ms' : '';
     lines.push(
       `    ${name.padEnd(11)} first ${first.toFixed(1)} ms · ${median(fast).toFixed(1)} (${range(fast)}) · strict ` +
-        `${median(strict).toFixed(1)} ms · byteLength ${median(bytes).toFixed(2)} ms${aim}`,
+        `${median(strict).toFixed(1)} ms · byteLength ${median(bytes).toFixed(2)} ms (${(median(fast) / median(bytes)).toFixed(0)} ×)${aim}`,
     );
   }
   const word = repeated('a', WORD_FOR_BPE);
