@@ -6,9 +6,8 @@ import type { LateTruths } from './late-truth.ts';
 import type { Hold, Ledger, LedgerView, Transaction, TransactOptions } from './ledgers/ledger.ts';
 import type { NanoUsd } from './money.ts';
 import type { Prepared } from './prepare.ts';
-import type { findPrice } from './pricing/find-price.ts';
+import { namesOneModel, type findPrice } from './pricing/find-price.ts';
 import type { Price } from './pricing/price.ts';
-import { isSameModel } from './pricing/resolve.ts';
 import type { Receipt } from './receipts/payloads.ts';
 import { endingDraft, expiryDrafts } from './record.ts';
 import { settledCost, soundOutcome, type CallOutcome, type SettledCost } from './settlement.ts';
@@ -166,7 +165,7 @@ class Call implements GuardedCall {
     const found = priceOf(servedModel, provider);
     // Providers also answer with internal names of the model that was asked for; a name that nobody knows is that.
     if (!('price' in found)) return { price: asked, isFallback: this.fallbacks.includes(servedModel) };
-    if (!isSameModel(servedModel, this.model, provider)) return { price: found.price, isFallback: true };
+    if (!namesOneModel(servedModel, this.model, provider)) return { price: found.price, isFallback: true };
     // A dated version may cost more than the name that was asked for, and an override may say what that costs.
     return { price: asked?.row.source === 'override' ? asked : found.price, isFallback: false };
   }
@@ -193,7 +192,7 @@ class Call implements GuardedCall {
 
   #tellFallback(servedModel: string): void {
     const { provider, tell } = this.#context;
-    if (this.fallbacks.some((named) => isSameModel(servedModel, named, provider))) return;
+    if (this.fallbacks.some((named) => namesOneModel(servedModel, named, provider))) return;
     const message = `the call was sent to ${this.model}, and ${servedModel} served it`;
     tell({ type: 'warning', code: 'route_not_taken', message });
   }

@@ -19,6 +19,7 @@ import { verifyLog } from '../src/receipts/index.ts';
 import { fromBase64url } from '../src/receipts/keys.ts';
 import { LateTruths } from '../src/late-truth.ts';
 import { truthIn } from '../src/openrouter-generations.ts';
+import { agentguard } from './node/cli/run-cli.ts';
 import { fileLedger } from '../src/node/file-ledger/index.ts';
 import { startSimulator, type Reply, type Simulator } from '../src/node/simulator/index.ts';
 
@@ -241,6 +242,12 @@ describe('across processes and restarts', () => {
     await again.close();
     const text = await readFile(join(home, 'acme', 'decisions.ndjson'), 'utf8');
     expect(text.match(/"type":"adjustment"/g)).toHaveLength(1);
+    const callId = found.flatMap(({ adjusted }) => adjusted)[0]?.callId as string;
+    const shown = await agentguard(['verify', join(home, 'acme'), '--trace', callId]);
+    expect(shown.code).toBe(2);
+    const keyed = await agentguard(['verify', join(home, 'acme'), '--trace', callId, '--key', join(home, 'key.json')]);
+    expect(keyed.code).toBe(0);
+    expect(keyed.stdout).toContain('so much the provider says that it charged');
     expect(hold).toBeGreaterThan(100_000n);
   });
 

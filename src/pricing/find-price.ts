@@ -3,7 +3,7 @@ import { scaleExactly } from '../money.ts';
 import { catalogueRow } from './catalogue.ts';
 import { costOverride, costOverridesRevision } from './overrides.ts';
 import { compilePrice, type Price, type PriceRow } from './price.ts';
-import { resolveModelId, type ModelKey } from './resolve.ts';
+import { isSameModel, resolveModelId, type ModelKey } from './resolve.ts';
 import { suggestModels } from './suggest.ts';
 import { syncedRevision, syncedRow } from './synced.ts';
 
@@ -150,4 +150,15 @@ export function findPrice(model: string, provider?: string): FoundPrice {
 export function hasHourCacheRate(model: string, provider?: string): boolean {
   const found = findPrice(model, provider);
   return 'price' in found && found.price.cacheWriteHour !== undefined;
+}
+
+/**
+ * True when two ids are names of one model: by the rules of `resolveModelId`, or because a list has both for one row
+ * (OpenRouter answers with its slug, `anthropic/claude-4.5-haiku-20251001`).
+ */
+export function namesOneModel(a: string, b: string, provider?: string): boolean {
+  if (isSameModel(a, b, provider)) return true;
+  const [one, other] = [fromLists(a, provider), fromLists(b, provider)];
+  if (one === undefined || other === undefined || 'reason' in one || 'reason' in other) return false;
+  return one.model === other.model && one.source === other.source;
 }

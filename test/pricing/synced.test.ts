@@ -9,6 +9,8 @@ import {
   setCostOverride,
   type SpendEvent,
 } from '../../src/index.ts';
+import { verifyLog } from '../../src/receipts/index.ts';
+import { fromBase64url } from '../../src/receipts/keys.ts';
 import { writePriceFile } from '../../src/node/price-file.ts';
 import { findPrice, hasHourCacheRate } from '../../src/pricing/find-price.ts';
 import { clearCostOverrides } from '../../src/pricing/overrides.ts';
@@ -43,7 +45,10 @@ const LIST: PriceList = {
       input: '1.5',
       output: '12',
       contextLength: 400_000,
-      aliases: ['openai/gpt-5-2025-08-07'],
+      maxOutputTokens: 5000,
+      features: ['tools'],
+      overrides: [{ above: 200_000, between: [60, 120], days: [0, 6], input: '3' }],
+      aliases: ['openai/gpt-5-slug'],
     },
     { model: 'new/model', input: '0.1', output: '0.2', features: ['tools'] },
     { model: 'anthropic/claude-haiku-4.5', input: '1', output: '5', cacheRead: '0.1', cacheWrite: '1.25' },
@@ -69,6 +74,7 @@ describe('a synced list', () => {
     lookAgain();
     expect(found('openai/gpt-5')).toBe('openrouter 1.5/12');
     expect(found('openai/gpt-5', 'openrouter.chat')).toBe('openrouter 1.5/12');
+    expect(found('openai/gpt-5-slug')).toBe('openrouter 1.5/12');
     expect(found('openai/gpt-5-2025-08-07')).toBe('openrouter 1.5/12');
     expect(found('new/model')).toBe('openrouter 0.1/0.2');
     expect(found('anthropic/claude-haiku-4-5')).toBe('openrouter 1/5');
@@ -137,6 +143,38 @@ describe('a synced list', () => {
     writePriceFile(LIST);
     lookAgain();
     expect(suggestModels('new/modell')).toEqual(['new/model']);
+  });
+});
+
+describe('a call priced by a synced list', () => {
+  it('is answered under the slug of its model without being taken for a fallback', async () => {
+    writePriceFile(LIST);
+    lookAgain();
+    const ledger = memoryLedger();
+    const events: SpendEvent[] = [];
+    const caps = [{ amountCents: 100, window: 'per_day' as const, action: 'block' as const }];
+    const guard = createSpendGuard({
+      policy: { id: 'p', scope: {}, caps, version: 1, effectiveFrom: '2020-01-01', maxOutputTokens: 'model' },
+      ledger,
+      onEvent: (event) => events.push(event),
+    });
+    const call = await guard.begin({ model: 'openai/gpt-5', provider: 'openrouter', inputTokens: 10 });
+    expect(call.maxOutputTokens).toBe(5000);
+    const usage = { inputTokens: 10, outputTokens: 10 };
+    const { amount } = await call.settle({ outcome: 'ok', usage, servedModel: 'openai/gpt-5-slug' });
+    expect(amount).toBe(10n * 1500n + 10n * 12_000n);
+    expect(events.some((event) => event.type === 'warning' && event.code === 'route_not_taken')).toBe(false);
+    const other = await guard.begin({ model: 'openai/gpt-5', provider: 'openrouter', inputTokens: 10, maxOutputTokens: 9 });
+    await other.settle({ outcome: 'ok', usage, servedModel: 'new/model' });
+    expect(events.some((event) => event.type === 'warning' && event.code === 'route_not_taken')).toBe(true);
+    const lines: Uint8Array[] = [];
+    let key = '';
+    for await (const { line, payload } of ledger.read()) {
+      lines.push(new TextEncoder().encode(`${line}\n`));
+      if (payload.type === 'genesis') key = payload.public_key;
+      if (payload.type === 'prices') expect(payload.rows[0]?.[1]).toMatchObject({ features: ['tools'], overrides: [{ days: [0, 6] }] });
+    }
+    expect(await verifyLog(lines, { keys: [fromBase64url(key, 32)] })).toMatchObject({ integrity: 'valid' });
   });
 });
 
