@@ -44,6 +44,9 @@ const PLAIN_ID = /^[\w@][\w@.:/-]*$/;
 /** Ids that choose among models, so that no one price is theirs. */
 const ROUTER = /^openrouter\/|(^|[/-])(auto|router)($|-)/;
 
+/** Models whose answer costs nothing beside the prompt. */
+const EMBEDDING = /(^|[/.-])(text-)?embed(ding|dings)?($|[-.:\d])/;
+
 /** The source's own shorthand for fine-tuned models, whose real ids carry the owner's name. */
 const FINE_TUNED = /^ft:|\.ft-/;
 
@@ -161,7 +164,8 @@ function cacheWriteRate(write: number | undefined, input: number): number | unde
 function ratesAbove(prices: ModelPrice, above: number): Rates {
   const input = rateAt(prices.input_mtok, above) as number;
   const texts = RATE_UNITS.map((unit) => {
-    const rate = rateAt(prices[unit], above);
+    const isFree = unit === 'output_mtok' && prices.output_mtok === undefined;
+    const rate = isFree ? 0 : rateAt(prices[unit], above);
     const charged = unit === 'cache_write_mtok' ? cacheWriteRate(rate, input) : rate;
     return charged === undefined ? '' : decimalText(charged);
   });
@@ -175,7 +179,7 @@ function reasonToLeaveOut(provider: string, id: string, prices: ModelPrice): str
   if (ALWAYS_MORE.test(id)) return 'always charges more than text tokens';
   if (FINE_TUNED.test(id)) return 'shorthand for fine-tuned models';
   if (provider === 'openrouter' && !id.includes('/')) return 'not an OpenRouter id';
-  if (prices.input_mtok === undefined || prices.output_mtok === undefined)
+  if (prices.input_mtok === undefined || (prices.output_mtok === undefined && !EMBEDDING.test(id)))
     return 'no price for text in and out';
   for (const unit of Object.keys(prices)) {
     if (HELD_UNITS.has(unit)) continue;

@@ -15,8 +15,8 @@ export function readPriceFile(path: string = priceFilePath()): StoredPrices {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { none: true };
-    return { damaged: (error as Error).message };
+    const { code, message } = error as NodeJS.ErrnoException;
+    return code === 'ENOENT' || code === 'ENOTDIR' ? { none: true } : { damaged: message };
   }
   try {
     return { list: parsePriceList(text) };

@@ -515,6 +515,9 @@ o3-pro;20;80;;;200000
 o4-mini=o4-mini-high;1.1;4.4;0.275;;200000
 text-davinci-002;20;20
 text-davinci-003;20;20
+text-embedding-3-large;0.13;0;;;8192
+text-embedding-3-small;0.02;0;;;8192
+text-embedding-ada-002=text-embedding-ada=text-embedding-ada-002-v2;0.1;0;;;8192
 @google
 claude-3-5-haiku;0.8;4;0.08;1;200000
 claude-3-5-sonnet;3;15;0.3;3.75;200000
@@ -553,6 +556,7 @@ gemini-3.5-flash-lite;0.3;2.5;0.03;;1000000
 gemini-3.6-flash;0.75;3.75;0.075;;1000000
 gemini-3.7-flash;0.75;3.75;0.075;;1000000
 gemini-3.8-flash;0.75;3.75;0.075;;1000000
+gemini-embedding-001;0.15;0
 gemini-flash-1.5;0.075;0.3;0.01875;;;128000,0.15,0.6,0.0375
 gemini-flash-1.5-8b;0.0375;0.15;0.01;;1000000;128000,0.075,0.3,0.02
 gemini-pro=gemini-1.0-pro;0.125;0.375;;;32768
@@ -564,6 +568,7 @@ amazon.nova-lite-v1:0;0.06;0.24;0.015;;300000
 amazon.nova-micro-v1:0;0.035;0.14;0.00875;;128000
 amazon.nova-premier-v1:0;2.5;12.5;0.625;;1000000
 amazon.nova-pro-v1:0;0.8;3.2;0.2;;300000
+amazon.titan-embed-text-v1;0.1;0;;;8192
 amazon.titan-text-express-v1;0.2;0.6
 amazon.titan-text-lite-v1;0.15;0.2
 deepseek.r1-v1:0;1.35;5.4;;;128000
@@ -664,6 +669,8 @@ phi-4;0.07;0.14;;;16384
 phi-4-mini-instruct;0.08;0.35;;;131072
 phi-4-multimodal-instruct;0.05;0.1;;;131072
 phi-4-reasoning-plus;0.07;0.35;;;32768
+text-embedding-3-large;0.13;0;;;8192
+text-embedding-3-small;0.02;0;;;8192
 wizardlm-2-8x22b;0.48;0.48
 @mistral
 codestral=codestral-2501=codestral-latest;0.3;0.9;;;256000
@@ -765,6 +772,7 @@ command-light;0.3;0.6;;;4096
 command-r=command-r-08-2024;0.15;0.6
 command-r-plus=command-r-plus-08-2024;2.5;10
 command-r7b=command-r7b-12-2024;0.0375;0.15
+embed-v4.0;0.12;0;;;128000
 @together
 Austism/chronos-hermes-13b;0.3;0.3
 Gryphe/MythoMax-L2-13b;0.3;0.3

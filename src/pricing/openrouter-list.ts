@@ -54,6 +54,9 @@ const DAYS: readonly string[] = [
   'saturday',
 ];
 
+/** Answers that the rates for tokens pay for: an embedding is no more than its prompt. */
+const FREE_OUTPUT: ReadonlySet<string> = new Set(['text', 'embeddings']);
+
 /** What ids are made of; anything else in one could be there to look like another. */
 const MODEL_ID = /^[\w.:/@~-]+$/;
 
@@ -229,15 +232,15 @@ function rowFrom(model: ListedModel): ListedRow {
   const { input, output, ...rates } = ratesIn(pricing);
   if (input === undefined || output === undefined)
     throw new Unpriced('it has no price for prompt and completion');
-  if (input === '0' && output === '0' && !id.endsWith(':free')) {
-    throw new Unpriced('it is listed at 0 without being a :free model');
-  }
   if (ALWAYS_MORE.test(id)) throw new Unpriced('it always charges for more than text tokens');
   const isMore = (architecture?.output_modalities ?? []).find(
-    (kind) => kind !== 'text' && !(kind === 'audio' && rates.outputAudio !== undefined),
+    (kind) => !FREE_OUTPUT.has(kind) && !(kind === 'audio' && rates.outputAudio !== undefined),
   );
   if (isMore !== undefined)
     throw new Unpriced(`it also answers with ${isMore}, whose price the list does not say`);
+  if (input === '0' && output === '0' && !id.endsWith(':free')) {
+    throw new Unpriced('it is listed at 0 without being a :free model');
+  }
   const overrides = Array.isArray(pricing['overrides']) ? pricing['overrides'].map(overrideFrom) : [];
   const contextLength = countOf(model.context_length, top?.context_length);
   const maxOutputTokens = countOf(top?.max_completion_tokens);

@@ -147,6 +147,13 @@ describe('prices', () => {
   });
 });
 
+describe('embeddings', () => {
+  it('cost their prompt', () => {
+    const architecture = { input_modalities: ['text'], output_modalities: ['embeddings'] };
+    expect(rowOf({ prompt: '0.00000002', completion: '0' }, { architecture })).toMatchObject({ input: '0.02', output: '0' });
+  });
+});
+
 describe('overrides', () => {
   it('keep their conditions', () => {
     const overrides = [

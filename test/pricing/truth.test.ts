@@ -87,7 +87,8 @@ function truth(prices: ModelPrice, vendors: ModelPrice, usage: TokenUsage): bigi
   const rate = (unit: string): Fraction | undefined =>
     rateAt(prices[unit] ?? (isPassedOn ? vendors[unit] : undefined), inputTokens);
   const input = rateAt(prices['input_mtok'], inputTokens) as Fraction;
-  const output = rateAt(prices['output_mtok'], inputTokens) as Fraction;
+  // embeddings have no output
+  const output = rateAt(prices['output_mtok'], inputTokens) ?? NONE;
   const cacheRead = rateAt(prices['cache_read_mtok'], inputTokens) ?? input;
   let cacheWrite = rateAt(prices['cache_write_mtok'], inputTokens) ?? input;
   // a write rate below the input rate is for storage alone
