@@ -61,6 +61,8 @@ it('a log with every such member is valid for the library, for Python and for th
   const file = join(folder, 'decisions.ndjson');
   await writeFile(file, text);
   const key = thumbprint(signer.publicKey);
-  expect(await codeOf(PYTHON, [at('docs/verify.py'), file, '--key', key])).toMatchObject({ code: 0 });
-  expect(await codeOf('bash', [at('docs/verify.sh'), file, key])).toMatchObject({ code: 0 });
+  const python = await codeOf(PYTHON, [at('docs/verify.py'), file, `--key=${key}`]);
+  expect(python, python.output).toMatchObject({ code: 0 });
+  const shell = await codeOf('bash', [at('docs/verify.sh'), file, key]);
+  expect(shell, shell.output).toMatchObject({ code: 0 });
 });
