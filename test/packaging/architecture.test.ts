@@ -42,7 +42,7 @@ function importsOf(file: string): { target: string; typeOnly: boolean }[] {
 const LAYERS: readonly [string, RegExp][] = [
   ['rim', /^src\/(node\/(?!platform)|testing\/|pages\/)/],
   ['base', /^src\/(money|usage|errors|version|scope|platform-web|node\/platform)\.ts$/],
-  ['facts', /^src\/(windows|policy|accounts|estimate[\w-]*|pricing\/.*|receipts\/.*)(\.ts)?$/],
+  ['facts', /^src\/(windows|policy|policy\/.*|accounts|estimate[\w-]*|pricing\/.*|receipts\/.*)(\.ts)?$/],
   ['decide', /^src\/(decide|settlement)\.ts$/],
   ['ledgers', /^src\/ledgers\//],
   [
