@@ -1,4 +1,5 @@
 /** What a guard tells about itself through `onEvent`. Silent otherwise. */
+import type { SpendAlert } from './alerts.ts';
 import type { AllowReason } from './decide.ts';
 import type { BlockReason } from './errors.ts';
 import type { NanoUsd } from './money.ts';
@@ -26,6 +27,7 @@ export type SpendEvent =
       source: 'provider' | 'tokens' | 'estimate' | 'hold' | 'none';
       error?: unknown;
     }
+  | { type: 'alert'; alert: SpendAlert }
   | { type: 'wait'; callId: string; requestedModel: string }
   | { type: 'warning'; code: WarningCode; message: string };
 
@@ -37,6 +39,8 @@ export type SpendEvent =
  * - `unstable_key`: `signingKeys` are new to a log that has admitted several others, as when each start makes its own:
  *   whoever reads the log can't tell such a key from a stranger's (told once for each guard)
  * - `shadow`: a policy only records what it would have decided
+ * - `features_unknown`: a call was sent to a model of which nobody knows whether it can do what the call needs
+ * - `alert_not_given`: an alert could not be written, or the webhook didn't take it
  */
 export type WarningCode =
   | 'limit_injected'
@@ -44,4 +48,6 @@ export type WarningCode =
   | 'over_hold'
   | 'route_not_taken'
   | 'unstable_key'
-  | 'shadow';
+  | 'shadow'
+  | 'features_unknown'
+  | 'alert_not_given';

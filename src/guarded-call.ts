@@ -7,6 +7,7 @@ import type { NanoUsd } from './money.ts';
 import type { Prepared } from './prepare.ts';
 import type { findPrice } from './pricing/find-price.ts';
 import type { Price } from './pricing/price.ts';
+import { isAutoRouter } from './policy/patterns.ts';
 import { isSameModel } from './pricing/resolve.ts';
 import type { Receipt } from './receipts/payloads.ts';
 import { endingDraft, expiryDrafts } from './record.ts';
@@ -30,6 +31,8 @@ export interface GuardedCall {
   readonly fallbacks: readonly string[];
   /** The output limit to set on the call; `undefined` to leave the call's own as it is. */
   readonly maxOutputTokens: number | undefined;
+  /** The ceiling that OpenRouter must be told as `provider.max_price`; `undefined` where no rule sets one. */
+  readonly maxPrice: { input?: string; output?: string; request?: string } | undefined;
   /** The worst-case cost that is held while the call is in flight. */
   readonly hold: NanoUsd;
   /** The decision's receipt; `undefined` when the guard is off. */
@@ -51,6 +54,8 @@ export interface CallContext {
   tell: (event: SpendEvent) => void;
   /** Keeps a serverless function alive until a settlement is written. */
   waitUntil: (work: Promise<unknown>) => void;
+  /** Told when a settlement is written. */
+  onSettled: (cost: SettledCost) => void;
 }
 
 interface Opened {
@@ -74,6 +79,7 @@ class Call implements GuardedCall {
   readonly model: string;
   readonly fallbacks: readonly string[];
   readonly maxOutputTokens: number | undefined;
+  readonly maxPrice: { input?: string; output?: string; request?: string } | undefined;
   readonly hold: NanoUsd;
   readonly receipt: Receipt;
   readonly #opened: Opened;
@@ -90,6 +96,7 @@ class Call implements GuardedCall {
     this.fallbacks = route.fallbacks;
     this.maxOutputTokens =
       route.limit === 'injected' || route.limit === 'clamped' ? route.maxOutputTokens : undefined;
+    this.maxPrice = route.maxPrice;
     this.hold = decision.hold;
     this.receipt = opened.receipt;
     this.#opened = opened;
@@ -116,6 +123,7 @@ class Call implements GuardedCall {
     const { receipt, error } = await this.#write(outcome, cost, isFallback);
     this.#tell(outcome, cost, receipt, error);
     if (isFallback) this.#tellFallback(outcome.servedModel ?? '');
+    if (receipt !== undefined) this.#context.onSettled(cost);
     this.#context.queue.pump(this.#opened.hold.accounts.map(([key]) => key));
     return { ...cost, receipt };
   }
@@ -158,6 +166,9 @@ class Call implements GuardedCall {
     const { provider, priceOf } = this.#context;
     if (servedModel === undefined || servedModel === this.model) return { price: asked, isFallback: false };
     const found = priceOf(servedModel, provider);
+    // Whatever the router chose is what was asked for.
+    if (isAutoRouter(this.model))
+      return { price: 'price' in found ? found.price : undefined, isFallback: false };
     // Providers also answer with internal names of the model that was asked for; a name that nobody knows is that.
     if (!('price' in found)) return { price: asked, isFallback: this.fallbacks.includes(servedModel) };
     if (!isSameModel(servedModel, this.model, provider)) return { price: found.price, isFallback: true };

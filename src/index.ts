@@ -2,7 +2,7 @@
 export { createSpendGuard, isSpendGuard, type SpendCharge, type SpendGuard } from './guard.ts';
 export type { SpendGuardOptions } from './options.ts';
 export type { CapBalance } from './balances.ts';
-export type { SpendRequest } from './prepare.ts';
+export type { SpendRequest } from './request.ts';
 export type { GuardedCall, Settlement } from './guarded-call.ts';
 export type { CallOutcome, SettledCost } from './settlement.ts';
 export type { SpendEvent, WarningCode } from './events.ts';

@@ -5,11 +5,13 @@ import { decide, type DecideInput } from '../src/decide.ts';
 import { blockedError } from '../src/errors.ts';
 import { guardWith, type SpendGuard } from '../src/guard.ts';
 import type { GuardedCall } from '../src/guarded-call.ts';
+import { Marks } from '../src/ledgers/marks.ts';
 import { memoryLedger } from '../src/ledgers/memory.ts';
 import type { Ledger } from '../src/ledgers/ledger.ts';
 import { readOptions } from '../src/options.ts';
 import type { SpendCap, SpendPolicy } from '../src/policy.ts';
-import { decideInput, prepare, type SpendRequest } from '../src/prepare.ts';
+import { decideInput, prepare } from '../src/prepare.ts';
+import type { SpendRequest } from '../src/request.ts';
 import type { Receipt } from '../src/receipts/payloads.ts';
 import type { SpendScope } from '../src/scope.ts';
 import type { CallOutcome } from '../src/settlement.ts';
@@ -506,6 +508,7 @@ it('decide gives the same answer for the same input and changes nothing of it', 
           ...(limit > 0 && { maxOutputTokens: limit }),
         },
         settings,
+        { capabilities: [], cachedTokens: () => 0 },
       );
       const make = (): DecideInput => {
         let next = 0;
@@ -522,6 +525,7 @@ it('decide gives the same answer for the same input and changes nothing of it', 
           dueHolds: () => [],
           knows: () => true,
           signers: new Map(),
+          marks: new Marks(),
         };
         const { input } = decideInput(prepared, view, START);
         return {

@@ -3,6 +3,9 @@
  * can be made again years later.
  */
 
+import { SCOPE_FIELDS, type SpendScope } from '../scope.ts';
+import type { Rule } from './types.ts';
+
 const DATE_SUFFIX = /[-@]20\d\d(-?)(0[1-9]|1[0-2])\1(0[1-9]|[12]\d|3[01])$/;
 /** The router that chooses a model by itself. */
 const AUTO_ROUTER = 'openrouter/auto';
@@ -71,4 +74,15 @@ export function concernsModel(patterns: readonly string[], model: string, provid
 /** True for the id that lets OpenRouter choose the model. */
 export function isAutoRouter(model: string): boolean {
   return model === AUTO_ROUTER;
+}
+
+/** True when a rule is for calls of `scope`; which models it is about is looked at for each of them. */
+export function isRuleFor({ when }: Rule, scope: SpendScope): boolean {
+  if (when === undefined) return true;
+  return SCOPE_FIELDS.every((field) => {
+    const values = when[field];
+    const value = scope[field];
+    if (values === undefined) return true;
+    return value !== undefined && values.some((pattern) => fitsPattern(pattern, value));
+  });
 }

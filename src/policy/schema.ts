@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { nanoUsdFromCents, scaleExactly, usdText } from '../money.ts';
 import { SCOPE_FIELDS, type ScopeField } from '../scope.ts';
 import { isTimeZone, WEEKDAYS, WINDOW_KINDS } from '../windows.ts';
-import { capabilityName, isCapabilityName } from './capabilities.ts';
+import { capabilityName, isCapabilityName } from '../capability-names.ts';
 import { EXPECTED, instantProblem, shown } from './problems.ts';
 import {
   CAP_ACTIONS,

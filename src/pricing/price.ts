@@ -14,6 +14,11 @@ export interface TokenRates {
   reasoning?: string;
 }
 
+/** What a call may need of a model. */
+export const MODEL_FEATURES = ['tools', 'images', 'files', 'schema', 'reasoning'] as const;
+
+export type ModelFeature = (typeof MODEL_FEATURES)[number];
+
 /** One row of a price list. */
 export interface PriceRow extends TokenRates {
   /** The id that the row is for, as the source spells it. */
@@ -30,6 +35,8 @@ export interface PriceRow extends TokenRates {
   contextLength?: number;
   /** The model's own maximum of output tokens, where the source says so. */
   maxOutputTokens?: number;
+  /** What the model can do, where the source says so; a feature that is missing then is one that it lacks. */
+  features?: readonly ModelFeature[];
 }
 
 /** Rates in nano-USD per million tokens. */
