@@ -142,5 +142,6 @@ function judgeTarget(kase: Case, target: Target, verdict: Verdict): Decision {
 
 function allowReason(kase: Case, target: Target): AllowReason {
   if (kase.policies.length === 0 && kase.input.policies.length > 0) return 'shadow';
-  return capsOn(kase, modelsOf(target)).length === 0 ? 'no_caps' : 'within_caps';
+  if (capsOn(kase, modelsOf(target)).length > 0) return 'within_caps';
+  return kase.rules.length > 0 ? 'within_rules' : 'no_caps';
 }

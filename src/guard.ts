@@ -186,7 +186,8 @@ class Guard implements SpendGuard {
 
   async #begin(prepared: Prepared, provider: string | undefined, signal?: AbortSignal): Promise<GuardedCall> {
     signal?.throwIfAborted();
-    let begun: Begun = { id: this.#settings.newId(), prepared, provider, approvals: [] };
+    const approvals: Approval[] = [];
+    const begun: Begun = { id: this.#settings.newId(), prepared, provider, approvals };
     for (;;) {
       const { call, error, ask: question } = await this.#decided(begun, signal);
       if (signal?.aborted) {
@@ -195,7 +196,7 @@ class Guard implements SpendGuard {
       }
       if (error !== undefined) throw error;
       if (call !== undefined) return call;
-      begun = { ...begun, approvals: [...begun.approvals, await this.#ask(begun, question, signal)] };
+      approvals.push(await this.#ask(begun, question, signal));
       signal?.throwIfAborted();
     }
   }

@@ -18,7 +18,7 @@ const TRY_TIMEOUT_MS = 10_000;
 export function readWebhook(given: string | WebhookOptions | undefined): WebhookOptions | undefined {
   if (given === undefined) return undefined;
   const options = typeof given === 'string' ? { url: given } : given;
-  const url = URL.canParse(String(options?.url)) ? new URL(options.url) : undefined;
+  const url = URL.canParse(options?.url) ? new URL(options.url) : undefined;
   if (url?.protocol === 'https:' || url?.protocol === 'http:') return options;
   throw new AgentGuardError('invalid_config', 'webhook: expected an http(s) URL, or { url, headers? }');
 }

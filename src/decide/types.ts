@@ -110,7 +110,8 @@ export interface Route {
   maxPrice?: Ceiling;
 }
 
-export type AllowReason = 'within_caps' | 'no_caps' | 'over_soft_cap' | 'routed' | 'shadow';
+/** `within_rules`: no cap counts the call, but rules bind it. */
+export type AllowReason = 'within_caps' | 'within_rules' | 'no_caps' | 'over_soft_cap' | 'routed' | 'shadow';
 
 export interface Decision {
   /** `downgrade` is every decision that sends the call to another model. */
