@@ -30,11 +30,15 @@ interface Watched {
   span: WindowSpan;
 }
 
-/** Until when an alert isn't given again: the end of its window; of a rolling one, when all that counts now has left it. */
+/**
+ * Until when an alert isn't given again: a day after the end of its window, for calls that are settled late; of a
+ * rolling one, when all that counts now has left it.
+ */
 function quietUntil({ account }: CapAccount, span: WindowSpan, now: number): number {
   const rolling = account === undefined ? undefined : ROLLING[account.window];
   if (rolling !== undefined) return now + rolling.length + rolling.bucket;
-  return account?.window === 'per_task' ? now + TASK_IDLE_DAYS * DAY : span.end;
+  if (account?.window === 'per_task') return now + TASK_IDLE_DAYS * DAY;
+  return span.end === 0 ? 0 : span.end + DAY;
 }
 
 /** Windows that begin anew have a name each; a rolling one never does. */
@@ -54,6 +58,9 @@ function alertName({ account, policy, index, cap }: CapAccount, span: WindowSpan
 function alertDrafts({ ref, span }: Watched, view: LedgerView): Draft[] {
   const { account, cap, policy, index } = ref;
   if (account === undefined) return [];
+  const until = quietUntil(ref, span, view.now);
+  // Nobody remembers what was said of a window that is long over.
+  if (until !== 0 && until <= view.now) return [];
   const amount = policy.amounts[index] as NanoUsd;
   const { spent } = view.amounts(account, span);
   return (cap.alerts ?? []).flatMap((share): Draft[] => {
@@ -71,7 +78,7 @@ function alertDrafts({ ref, span }: Watched, view: LedgerView): Draft[] {
         share,
         spent: spent.toString(),
         type: 'alert',
-        until: quietUntil(ref, span, view.now),
+        until,
         window: cap.window,
       },
     ];
