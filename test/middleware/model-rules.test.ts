@@ -169,7 +169,7 @@ describe('price ceilings', () => {
       name: 'openrouter',
       apiKey: 'sk-or-test',
       baseURL: desk.sim.url,
-      transformRequestBody: ({ provider: _, ...body }) => body,
+      transformRequestBody: (body) => ({ ...body, provider: undefined }),
     });
     const call = generateText({ model: desk.wrap(provider(MINI)), prompt: 'x', maxOutputTokens: 9 });
     const error = blockedError(await call.catch((reason: unknown) => reason));

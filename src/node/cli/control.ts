@@ -163,7 +163,10 @@ async function policiesIn(file: string): Promise<PolicyRecord[]> {
 /** What was asked for, to be pasted again with the log's name. */
 function flagsOf({ cap, usd, for: duration, until, scope = [] }: GrantOptions): string[] {
   return [
-    ...['--cap', cap, '--usd', usd],
+    '--cap',
+    cap,
+    '--usd',
+    usd,
     ...(duration === undefined ? [] : ['--for', duration]),
     ...(until === undefined ? [] : ['--until', until]),
     ...scope.flatMap((word) => ['--scope', word]),
