@@ -1,10 +1,11 @@
 /** What caps do: ask, shadow, allow, count some models only, keep a task on its rung; grants and freezes in code. */
-import { describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   blockedError,
   createSpendGuard,
   memoryLedger,
   type ApprovalQuestion,
+  type Ledger,
   type SpendCap,
   type SpendEvent,
   type SpendPolicy,
@@ -12,6 +13,7 @@ import {
 } from '../src/index.ts';
 import { ofType, receiptsOf, verdictOn } from '../src/testing/conformance-kit.ts';
 import { testGuard, type TestGuardOptions } from '../src/testing/test-guard.ts';
+import { expectRecomputed } from './recompute.ts';
 
 const MINUTE = 60_000;
 
@@ -28,8 +30,17 @@ function policy(caps: readonly SpendCap[], more: Partial<SpendPolicy> = {}): Spe
 
 function open(caps: readonly SpendCap[], options: TestGuardOptions & { more?: Partial<SpendPolicy> } = {}) {
   const { more, ...rest } = options;
-  return testGuard({ prices: PRICES, waitForHoldsMs: 0, policy: policy(caps, more), ...rest });
+  const world = testGuard({ prices: PRICES, waitForHoldsMs: 0, policy: policy(caps, more), ...rest });
+  opened.push(world.ledger);
+  return world;
 }
+
+const opened: Ledger[] = [];
+
+// Whatever a test did, every decision follows from what the log says.
+afterEach(async () => {
+  for (const ledger of opened.splice(0)) expectRecomputed(await receiptsOf(ledger));
+});
 
 const big: SpendRequest = { model: 'v/big', inputTokens: 0, maxOutputTokens: 1000 };
 const ask = (cents: number, more: Partial<SpendCap> = {}): SpendCap => ({

@@ -17,6 +17,7 @@ import {
 } from '../src/index.ts';
 import { fileLedger } from '../src/node/file-ledger/index.ts';
 import { receiptsOf } from '../src/testing/conformance-kit.ts';
+import { expectRecomputed } from './recompute.ts';
 import { otherProcess } from './node/other-process.ts';
 import { temporaryFolder } from './node/temporary-folder.ts';
 
@@ -434,5 +435,6 @@ it('leaves a log that verifies, with each decision’s facts', async () => {
   // Names that no rule asks for are not kept.
   expect(decisions[0]?.request.capabilities?.[0]?.caps).toEqual(['payment_execute', 'repo:write']);
   expect(decisions[1]?.request.capabilities?.[0]).toMatchObject({ replayed: true });
+  expect(expectRecomputed(await receiptsOf(ledger))).toBe(2);
   await guard.close();
 });

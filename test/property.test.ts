@@ -17,6 +17,7 @@ import type { SpendScope } from '../src/scope.ts';
 import type { CallOutcome } from '../src/settlement.ts';
 import { bothBalances, ofType, receiptsOf, verdictOn } from '../src/testing/conformance-kit.ts';
 import { testPrices } from '../src/testing/test-guard.ts';
+import { expectRecomputed } from './recompute.ts';
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -481,6 +482,7 @@ it('no block cap is ever passed, and balances are the sums of the receipts', asy
     expect({ integrity, cause }).toEqual({ integrity: 'valid', cause: undefined });
     const receipts = await receiptsOf(world.ledger);
     const decisions = ofType(receipts, 'decision');
+    expect(expectRecomputed(receipts)).toBe(decisions.length);
     seen.passed += world.passed.length;
     seen.blocked += world.blocked;
     seen.expired += ofType(receipts, 'settlement').filter(({ outcome }) => outcome === 'expired').length;

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { spendOptions } from '../../middleware/ai-sdk.ts';
 import { blockedError, setCostOverride, type ModelRule, type SpendPolicy } from '../../src/index.ts';
 import { clearCostOverrides } from '../../src/pricing/overrides.ts';
+import { expectRecomputed } from '../recompute.ts';
 import { HAIKU, openDesk, OPUS, policyOf, SONNET, WIDE, type Desk } from './ai-sdk-kit.ts';
 
 const NANO = 'openai/gpt-5-nano';
@@ -41,6 +42,7 @@ async function sent(desk: Desk, { model = OPUS, task, claims, settings }: Ask = 
     const blocked = blockedError(error);
     if (blocked === undefined) throw error;
     expect(desk.bodies()).toHaveLength(before);
+    expectRecomputed(await desk.log());
     expect((await desk.receipts('decision')).at(-1)).toMatchObject({
       decision: 'block',
       reason: blocked.reason,
@@ -48,6 +50,7 @@ async function sent(desk: Desk, { model = OPUS, task, claims, settings }: Ask = 
     return blocked.reason;
   }
   expect(desk.bodies()).toHaveLength(before + 1);
+  expectRecomputed(await desk.log());
   return desk.bodies().at(-1);
 }
 
