@@ -56,8 +56,13 @@ describe('agentguard freeze and unfreeze', () => {
       stillFrozen: [],
     });
     expect(await outcome(guard, alice)).toBe('passed');
+    expect(await outcome(guard, alice)).toBe('passed');
+    await agentguard(['freeze', 'user=alice'], env);
+    expect(await outcome(guard, alice)).toBe('frozen');
     await guard.close();
-    expect(await verified(home, 'acme')).toMatchObject({ code: 0 });
+    const shown = await agentguard(['verify', join(home, 'acme'), '--trace', 'latest']);
+    expect(shown.code).toBe(0);
+    expect(shown.stdout).toMatch(/why +its scope is frozen\n *frozen +userId alice/);
   });
 
   it('"all" stops everything, also for a guard that opens the log later', async () => {
