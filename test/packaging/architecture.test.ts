@@ -98,6 +98,16 @@ describe('the house', () => {
     },
   );
 
+  it('keeps jose to those who verify signed capabilities', () => {
+    for (const file of files) {
+      const targets = importsOf(file).map(({ target }) => target);
+      if (file === 'src/capabilities.ts') expect(targets).toContain('jose');
+      else expect(targets, file).not.toContain('jose');
+      // nor through the file that imports it
+      if (layerOf(file) !== 'rim') expect(targets, file).not.toContain('src/capabilities.ts');
+    }
+  });
+
   it('has no import cycle', () => {
     const done = new Set<string>();
     const visit = (file: string, path: readonly string[]): void => {
