@@ -11,6 +11,7 @@ import {
   type SpendPolicy,
   type SpendRequest,
 } from '../src/index.ts';
+import { signerFromSeed } from '../src/receipts/keys.ts';
 import { ofType, receiptsOf, verdictOn } from '../src/testing/conformance-kit.ts';
 import { testGuard, type TestGuardOptions } from '../src/testing/test-guard.ts';
 import { expectRecomputed } from './recompute.ts';
@@ -456,6 +457,27 @@ describe('grants and freezes in code', () => {
       reason: 'frozen',
       frozen: { userId: 'alice' },
     });
+  });
+
+  it('one that was signed by another key than the ledger’s own makes the log invalid', async () => {
+    const { ledger } = open([cap]);
+    const signer = signerFromSeed(new Uint8Array(32).fill(7));
+    const draft = { type: 'freeze' as const, frozen: false, scope: { userId: 'alice' } };
+    await ledger.transact([], () => ({ drafts: [draft], result: 0 }), { signer });
+    expect(await verdictOn(ledger)).toMatchObject({
+      integrity: 'invalid',
+      cause: 'a freeze receipt may be signed only by the installation key',
+    });
+  });
+
+  it('is not written with a guard’s own signing keys', async () => {
+    const seed = new Uint8Array(32).fill(9);
+    const signingKeys = { privateKey: seed, publicKey: signerFromSeed(seed).publicKey };
+    const { guard, ledger } = open([cap], { signingKeys });
+    await guard.begin(big);
+    await guard.freeze({ userId: 'alice' });
+    await guard.grant({ policyId: 'p', cap: 0, usd: 1, forMs: MINUTE });
+    expect(await verdictOn(ledger)).toMatchObject({ integrity: 'valid' });
   });
 
   it('a call that waits for holds is stopped by a freeze', async () => {
