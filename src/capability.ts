@@ -28,12 +28,12 @@ const MAX_TOKEN_LENGTH = 8192;
 
 /** Verifies the tokens of a call. Never rejects: one that can't be verified is presented as one that doesn't count. */
 export function presentedCapabilities(
-  given: string | readonly string[] | undefined,
+  tokens: readonly string[],
   verifier: CapabilityVerifier | undefined,
   now: number,
 ): Promise<PresentedCapability[]> | PresentedCapability[] {
-  if (given === undefined) return [];
-  return Promise.all([given].flat().map((token) => presented(token, verifier, now)));
+  if (tokens.length === 0) return [];
+  return Promise.all(tokens.map((token) => presented(token, verifier, now)));
 }
 
 async function presented(

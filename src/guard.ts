@@ -30,7 +30,7 @@ import { accountsInTheWay, blockAccounts } from './waiting.ts';
 import { randomId } from './receipts/keys.ts';
 import type { Receipt } from './receipts/payloads.ts';
 import { decisionDraft, expiryDrafts, foundationDrafts } from './record.ts';
-import { currentScope, layerScopes, type SpendScope } from './scope.ts';
+import { currentCapabilities, currentScope, layerScopes, type SpendScope } from './scope.ts';
 import type { WindowSpan } from './windows.ts';
 
 export { isSpendGuard, type SpendCharge, type SpendGuard } from './spend-guard.ts';
@@ -124,7 +124,11 @@ class Guard implements SpendGuard {
     const problem = requestProblem(request);
     if (problem !== undefined) throw new AgentGuardError('invalid_config', problem);
     const now = this.#settings.now();
-    const presented = presentedCapabilities(request.capability, this.#settings.capabilities, now);
+    const tokens = [
+      ...currentCapabilities(),
+      ...(request.capability === undefined ? [] : [request.capability].flat()),
+    ];
+    const presented = presentedCapabilities(tokens, this.#settings.capabilities, now);
     const capabilities = Array.isArray(presented) ? presented : await presented;
     const cachedTokens = (scope: SpendScope, model: string): number => this.#caches.tokens(scope, model, now);
     return prepare(request, this.#settings, { capabilities, cachedTokens });

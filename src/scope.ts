@@ -110,13 +110,14 @@ export function currentScope(): SpendScope | undefined {
 /**
  * Runs `fn` so that every guarded call inside it, however deep and however late, carries `scope`. Nested calls
  * may only add fields: another value for a field that is already set is refused with `scope_conflict` when the
- * call is made. `claims` are capabilities of these calls; those of all layers count together. Returns what `fn` returns. Throws `AgentGuardError` (`invalid_config`) for a scope that isn't valid,
+ * call is made. `claims` are capabilities of these calls; those of all layers count together. `capability` are
+ * signed ones, as tokens; each is for one call. Returns what `fn` returns. Throws `AgentGuardError` (`invalid_config`) for a scope that isn't valid,
  * and on a runtime without AsyncLocalStorage.
  */
 export function withSpendScope<T>(
   scope: SpendScope,
   fn: () => T,
-  { claims }: { claims?: readonly string[] } = {},
+  { claims, capability }: { claims?: readonly string[]; capability?: string | readonly string[] } = {},
 ): T {
   const storage = scopeStorage();
   if (storage === undefined) {
@@ -138,10 +139,12 @@ export function withSpendScope<T>(
   // A contradiction is kept as it was asked for, so that the guard can refuse the call with a receipt.
   const conflict = carriedConflict(outer) ?? merged.conflict;
   const held = [...claimsIn(outer), ...(claims ?? []).map(capabilityName)];
+  const tokens = [...capabilitiesIn(outer), ...(capability === undefined ? [] : [capability].flat())];
   const carried: SpendScope & Carried = {
     ...merged.scope,
     ...(conflict !== undefined && { [CONFLICT]: conflict }),
     ...(held.length > 0 && { [CLAIMS]: held }),
+    ...(tokens.length > 0 && { [CAPABILITIES]: tokens }),
   };
   return storage.run(carried, fn);
 }
@@ -169,15 +172,26 @@ export function withinThis<A extends unknown[], R>(fn: Bound<A, R>): Bound<A, R>
 const CONFLICT = Symbol.for('agentguard.spend/scope-conflict@1');
 
 const CLAIMS = Symbol.for('agentguard.spend/claims@1');
+const CAPABILITIES = Symbol.for('agentguard.spend/capabilities@1');
 
 /** What travels with a scope beside its fields. */
 interface Carried {
   [CONFLICT]?: ScopeField;
   [CLAIMS]?: readonly string[];
+  [CAPABILITIES]?: readonly string[];
 }
 
 function claimsIn(scope: SpendScope | undefined): readonly string[] {
   return (scope as Carried | undefined)?.[CLAIMS] ?? [];
+}
+
+function capabilitiesIn(scope: SpendScope | undefined): readonly string[] {
+  return (scope as Carried | undefined)?.[CAPABILITIES] ?? [];
+}
+
+/** The signed capabilities of the surrounding `withSpendScope` calls, as tokens. */
+export function currentCapabilities(): readonly string[] {
+  return capabilitiesIn(currentScope());
 }
 
 /** The claims of the surrounding `withSpendScope` calls. */

@@ -121,8 +121,9 @@ export function ceilingText({ input, output, request }: Limits): Ceiling {
 }
 
 /** True when a list price that a prompt of `inputTokens` can reach is above the ceiling. Cache rates don't count. */
-function isAbove({ tiers, request }: Price, limits: Limits, inputTokens: number): boolean {
-  if (request > limits.request) return true;
+function isAbove({ row, tiers, request }: Price, limits: Limits, inputTokens: number): boolean {
+  // What isn't a model's work has no list price, and what it costs nobody knows.
+  if (row.source === 'none' || request > limits.request) return true;
   return tiers.some((tier) => {
     if (tier.above >= inputTokens && tier.above >= 0) return false;
     const output = tier.output > tier.reasoning ? tier.output : tier.reasoning;
