@@ -85,13 +85,15 @@ function judge(input: DecideInput, policies: readonly Policy[] | undefined, isSh
 
 function caseOf(input: DecideInput, policies: readonly Policy[], isShadow: boolean): Case {
   const bound = new Set(policies.map((policy) => policy.digest));
+  const caps = input.caps.flatMap(({ ref }, index) => (bound.has(ref.policy.digest) ? [index] : []));
   return {
     input,
     policies: policies.map((policy) => policy.record),
-    caps: input.caps.flatMap(({ ref }, index) => (bound.has(ref.policy.digest) ? [index] : [])),
+    caps,
     rules: input.policies.flatMap(({ policy }, index) =>
-      bound.has(policy.digest) ? bindingRules(policy, index, input) : [],
+      policy.record.rules !== undefined && bound.has(policy.digest) ? bindingRules(policy, index, input) : [],
     ),
+    isFiltered: caps.some((index) => capAt(input, index).ref.cap.models !== undefined),
     isShadow,
   };
 }

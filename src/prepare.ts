@@ -102,8 +102,17 @@ function unpricedRow(model: string): Price {
   return compilePrice({ model, source: 'none', version: 'not a model', input: '0', output: '0' });
 }
 
+// Layouts are kept for policies and scopes that come again, and so is what their policies ask about.
+const needsOf = new WeakMap<CapLayout, PolicyNeeds>();
+
 /** What the policies of a call ask about. */
-function policyNeeds(policies: readonly Policy[], { ladder }: CapLayout): PolicyNeeds {
+function policyNeeds(policies: readonly Policy[], layout: CapLayout): PolicyNeeds {
+  let needs = needsOf.get(layout);
+  if (needs === undefined) needsOf.set(layout, (needs = readNeeds(policies, layout)));
+  return needs;
+}
+
+function readNeeds(policies: readonly Policy[], { ladder }: CapLayout): PolicyNeeds {
   const rules = policies.flatMap(({ record }) => record.rules ?? []);
   return {
     ladder,

@@ -4,7 +4,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
+import { generateText } from 'ai';
 import { describe, expect, it } from 'vitest';
+import { spendOptions } from '../middleware/ai-sdk.ts';
 import { capabilityVerifier, type CapabilityKey } from '../src/capabilities.ts';
 import {
   blockedError,
@@ -17,6 +19,7 @@ import {
 } from '../src/index.ts';
 import { fileLedger } from '../src/node/file-ledger/index.ts';
 import { receiptsOf } from '../src/testing/conformance-kit.ts';
+import { openDesk } from './middleware/ai-sdk-kit.ts';
 import { expectRecomputed } from './recompute.ts';
 import { otherProcess } from './node/other-process.ts';
 import { temporaryFolder } from './node/temporary-folder.ts';
@@ -186,6 +189,42 @@ describe('a signed capability that counts', () => {
       expect(blockedError(error)?.reason).toBe('capability_missing');
     }
     await guard.close();
+  });
+});
+
+describe('a token by other ways', () => {
+  it('of the code around the call: for the first call in it', async () => {
+    const { guard } = openGuard();
+    const token = await mint().sign(privateKey);
+    const both = await withSpendScope(
+      { task: 'pay' },
+      () => Promise.allSettled([1, 2].map(() => guard.begin(request(undefined, { scope: {} })))),
+      { capability: token },
+    );
+    expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    await guard.close();
+  });
+
+  it('of an AI SDK call: it is in no request', async () => {
+    const policy = { ...POLICY, rules: [{ requires: 'payment_execute', signed: true }] };
+    await using desk = await openDesk(policy, {}, { capabilities: capabilityVerifier(VERIFIER) });
+    const token = await mint().sign(privateKey);
+    const ask = () =>
+      generateText({
+        model: desk.model(MODEL),
+        prompt: 'x',
+        maxOutputTokens: 9,
+        maxRetries: 0,
+        providerOptions: spendOptions({ capability: token }),
+      });
+    await ask();
+    const error: unknown = await ask().catch((reason: unknown) => reason);
+    expect(blockedError(error)?.reason).toBe('capability_invalid');
+    expect(desk.bodies()).toHaveLength(1);
+    const seen =
+      inspect([desk.sim.requests, desk.events, error], { depth: 20 }) +
+      (await desk.log()).map(({ line }) => line).join();
+    expect(seen).not.toContain(token.split('.')[1]);
   });
 });
 

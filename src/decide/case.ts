@@ -18,6 +18,8 @@ export interface Case {
   /** Indexes into `input.caps` of the caps that bind. */
   caps: readonly number[];
   rules: readonly BindingRule[];
+  /** True when one of the caps is on some models only. */
+  isFiltered: boolean;
   /** True when shadow caps are judged as if they blocked. */
   isShadow: boolean;
 }
@@ -73,8 +75,8 @@ export function countsModels(input: DecideInput, index: number, models: readonly
 }
 
 /** The caps that bind a call which may go to `models`. */
-export function capsOn({ input, caps }: Case, models: readonly string[]): readonly number[] {
-  return caps.filter((index) => countsModels(input, index, models));
+export function capsOn({ input, caps, isFiltered }: Case, models: readonly string[]): readonly number[] {
+  return isFiltered ? caps.filter((index) => countsModels(input, index, models)) : caps;
 }
 
 /** True when something depends on what a call to `models` costs: a cap that can refuse it, or a capability's maximum. */

@@ -96,6 +96,7 @@ export class Marks {
 
   /** What is granted on top of a cap's amount for a call, at `now`. */
   granted({ policy, cap, window, scope }: GrantQuery, now: number): NanoUsd {
+    if (this.#grants.length === 0) return 0n;
     return this.#grants.reduce(
       (sum, grant) =>
         grant.policy === policy &&
