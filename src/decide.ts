@@ -3,7 +3,7 @@
  * clock, no I/O, no randomness, no time-zone database. Same inputs, same decision, everywhere and years later.
  */
 import type { Policy } from './policy.ts';
-import { isRuleFor } from './policy/patterns.ts';
+import { isAutoRouter, isRuleFor } from './policy/patterns.ts';
 import type { ScopeField } from './scope.ts';
 import { fit, type Verdict } from './decide/caps.ts';
 import {
@@ -11,16 +11,17 @@ import {
   capAt,
   capsOn,
   countsModels,
+  hasMaximum,
   isCostInPlay,
   modelsOf,
   type BindingRule,
   type Case,
   type Target,
 } from './decide/case.ts';
-import { boundCost, openRoute } from './decide/cost.ts';
+import { boundCost, openRoute, type Bound } from './decide/cost.ts';
 import { demandsOn, downgrade, route, routedTo } from './decide/ladder.ts';
 import { ceilingOn, refuseCapability, refusePrice, refuseTarget } from './decide/rules.ts';
-import type { AllowReason, DecideInput, Decision } from './decide/types.ts';
+import type { AllowReason, DecideInput, Decision, Route } from './decide/types.ts';
 
 export type {
   AllowReason,
@@ -122,24 +123,34 @@ function judgeTarget(kase: Case, target: Target, verdict: Verdict): Decision {
   const named =
     verdict.reason === 'within_caps' ? { ...verdict, reason: allowReason(kase, target) } : verdict;
   const bound = boundCost(kase, target);
-  if ('reason' in bound) {
-    if (bound.reason === 'unknown_price' && ceilingOn(kase, target) !== undefined)
-      return block('unknown_price', { detail: bound.detail });
-    const isOpen = !isCostInPlay(kase, modelsOf(target));
-    const isAllowed =
-      bound.reason === 'unknown_price' && kase.policies.every((p) => p.unknownPrice === 'allow');
-    const above = bound.reason === 'unbounded_cost' ? refusePrice(kase, target) : undefined;
-    if (above !== undefined) return above;
-    if (bound.reason !== 'price_ceiling' && (isOpen || isAllowed))
-      return { ...named, route: openRoute(kase, target), hold: 0n };
-    return block(bound.reason, { detail: bound.detail });
-  }
+  if ('reason' in bound) return judgeUnbound(kase, target, bound, named);
   const above = refusePrice(kase, target);
   if (above !== undefined) return above;
   const standing = { target, bound };
   const demands = demandsOn(kase, standing);
   const cheaper = demands.length === 0 ? undefined : downgrade(kase, demands, standing);
   return cheaper ?? fit(kase, bound, named);
+}
+
+/** A call whose cost can't be said passes where nothing depends on it, or where the policies say that it may. */
+function judgeUnbound(
+  kase: Case,
+  target: Target,
+  { reason, detail }: Exclude<Bound, { route: Route }>,
+  verdict: Verdict,
+): Decision {
+  const isUnpriced = reason === 'unknown_price';
+  const hasCeiling = ceilingOn(kase, target) !== undefined;
+  // What has no price is below no ceiling, and a router that may choose anything keeps no rule.
+  if (isUnpriced && (hasCeiling || (isAutoRouter(detail) && kase.rules.length > 0)))
+    return block(reason, { detail });
+  const above = reason === 'unbounded_cost' ? refusePrice(kase, target) : undefined;
+  if (above !== undefined) return above;
+  const isOpen = !isCostInPlay(kase, modelsOf(target));
+  const mayPass =
+    isUnpriced && !hasMaximum(kase) && kase.policies.every(({ unknownPrice }) => unknownPrice === 'allow');
+  if (reason === 'price_ceiling' || !(isOpen || mayPass)) return block(reason, { detail });
+  return { ...verdict, route: openRoute(kase, target), hold: 0n };
 }
 
 function allowReason(kase: Case, target: Target): AllowReason {

@@ -263,6 +263,19 @@ describe('the auto router', () => {
 
   it.each<[string, Partial<RequestFacts>, Given, string]>([
     ['without a ceiling', {}, { rules: [] }, 'unknown_price'],
+    [
+      'without a ceiling or a cap, but under a rule',
+      {},
+      { caps: [], rules: [{ models: '*' }] },
+      'unknown_price',
+    ],
+    [
+      'under a rule, with `unknownPrice: allow`',
+      {},
+      { policies: [{ unknownPrice: 'allow' }], rules: [{ requires: 'x' }], request: {} },
+      'capability_missing',
+    ],
+    ['with nothing in play', {}, { caps: [], rules: [] }, 'no_caps'],
     ['with half a ceiling', {}, { rules: [{ maxPrice: { input: '1' } }] }, 'unknown_price'],
     ['with a ceiling that can’t be sent', { ceilingCanBeSet: false }, {}, 'price_ceiling'],
     ['with a prompt that may meet dearer tiers', { input: { tokens: 128_001 } }, {}, 'unbounded_cost'],
@@ -291,6 +304,14 @@ describe('the auto router', () => {
     expect(auto({}, { caps: [onDear] }).uncounted).toBeUndefined();
     expect(decided({ caps: [onDear] }).uncounted).toEqual([0]);
   });
+});
+
+it('a capability with a maximum lets no cost pass that nobody knows', () => {
+  const capabilities = [{ hash: 'h', names: [], expires: 1e12, max: 1n }];
+  const policies = [{ unknownPrice: 'allow' as const }];
+  expect(decided({ policies, request: { model: 'v/none' } }).reason).toBe('within_caps');
+  expect(decided({ policies, request: { model: 'v/none', capabilities } }).reason).toBe('unknown_price');
+  expect(decided({ caps: [], request: { model: 'v/none', capabilities } }).reason).toBe('unknown_price');
 });
 
 describe('sending a call elsewhere', () => {

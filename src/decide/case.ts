@@ -79,9 +79,13 @@ export function capsOn({ input, caps, isFiltered }: Case, models: readonly strin
   return isFiltered ? caps.filter((index) => countsModels(input, index, models)) : caps;
 }
 
+/** True when a signed capability says what the call may cost at most. */
+export function hasMaximum({ input, policies }: Case): boolean {
+  return policies.length > 0 && input.request.capabilities?.some(({ max }) => max !== undefined) === true;
+}
+
 /** True when something depends on what a call to `models` costs: a cap that can refuse it, or a capability's maximum. */
 export function isCostInPlay(kase: Case, models: readonly string[]): boolean {
-  const { capabilities = [] } = kase.input.request;
-  if (kase.policies.length > 0 && capabilities.some(({ max }) => max !== undefined)) return true;
+  if (hasMaximum(kase)) return true;
   return capsOn(kase, models).some((index) => actionOf(kase, index) !== 'allow');
 }
