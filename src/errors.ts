@@ -60,6 +60,15 @@ export interface CapInfo {
   reason?: string;
 }
 
+/** The rule that decided, as an error shows it. */
+export interface RuleInfo {
+  policyId: string;
+  /** Position in the policy's `rules`. */
+  index: number;
+  /** The policy author's own words. */
+  reason?: string;
+}
+
 export interface BlockedDetails {
   reason: BlockReason;
   /** One sentence for the developer: what happened and what to do. May name balances. */
@@ -67,6 +76,7 @@ export interface BlockedDetails {
   model: string;
   callId?: string;
   cap?: CapInfo;
+  rule?: RuleInfo;
   /** Milliseconds until a window resets and the same call may pass. */
   retryAfterMs?: number;
   /** The call's worst-case cost, where it could be bounded. */
@@ -93,6 +103,7 @@ export class AgentGuardBlockedError extends Error {
   readonly model: string;
   readonly callId: string | undefined;
   readonly cap: CapInfo | undefined;
+  readonly rule: RuleInfo | undefined;
   readonly retryAfterMs: number | undefined;
   readonly worstCase: NanoUsd | undefined;
 
@@ -102,6 +113,7 @@ export class AgentGuardBlockedError extends Error {
     this.model = details.model;
     this.callId = details.callId;
     this.cap = details.cap;
+    this.rule = details.rule;
     this.retryAfterMs = details.retryAfterMs;
     this.worstCase = details.worstCase;
     for (const mark of MARKS) Object.defineProperty(this, mark.key, { value: mark.value, enumerable: false });

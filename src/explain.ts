@@ -1,6 +1,6 @@
 /** Why a call was refused and what to do about it, in a sentence for the developer. */
 import type { DecideInput, Decision } from './decide.ts';
-import { capText, type BlockReason, type CapInfo } from './errors.ts';
+import { capText, type BlockReason, type CapInfo, type RuleInfo } from './errors.ts';
 import { formatUsd } from './money.ts';
 import { DEFAULT_MAX_OUTPUT_TOKENS } from './policy.ts';
 import { isAutoRouter } from './policy/patterns.ts';
@@ -82,6 +82,16 @@ function sentence(prepared: Prepared, input: DecideInput, decision: Decision): s
 const AUTO_UNBOUND =
   'it lets OpenRouter choose any model, so its cost has no bound. Give it a ceiling with a rule, e.g. ' +
   '{ maxPrice: { input: "1", output: "5" } }, or name a model.';
+
+/** The rule that decided, in the words of an error. */
+export function ruleInfo(input: DecideInput, decision: Decision): RuleInfo | undefined {
+  const found = ruleOf(input, decision);
+  if (found === undefined || decision.rule === undefined) return undefined;
+  const [policy, index] = decision.rule;
+  const { reason } = found.rule;
+  const policyId = input.policies[policy]?.policy.record.id ?? '';
+  return { policyId, index, ...(reason !== undefined && { reason }) };
+}
 
 function ruleOf({ policies }: DecideInput, { rule }: Decision): { rule: Rule; name: string } | undefined {
   const policy = rule === undefined ? undefined : policies[rule[0]]?.policy.record;

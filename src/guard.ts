@@ -8,7 +8,7 @@ import { presentedCapabilities } from './capability.ts';
 import { writeFreeze, writeGrant, type ControlNote, type GrantRequest } from './control.ts';
 import { decide, type CapState, type DecideInput, type Decision } from './decide.ts';
 import { AgentGuardBlockedError, AgentGuardError, type BlockReason, type CapInfo } from './errors.ts';
-import { blockMessage, capInfo } from './explain.ts';
+import { blockMessage, capInfo, ruleInfo } from './explain.ts';
 import { guardedCall, type GuardedCall, type Settlement } from './guarded-call.ts';
 import { HoldQueue, type Answer } from './hold-queue.ts';
 import type { Hold, Ledger, LedgerView, Transaction } from './ledgers/ledger.ts';
@@ -351,12 +351,14 @@ class Guard implements SpendGuard {
 
   #refusal(id: string, prepared: Prepared, input: DecideInput, decision: Decision): AgentGuardBlockedError {
     const cap = capInfo(input, decision);
+    const rule = ruleInfo(input, decision);
     return new AgentGuardBlockedError({
       reason: decision.reason as BlockReason,
       message: blockMessage(prepared, input, decision),
       model: prepared.request.model,
       callId: id,
       ...(cap !== undefined && { cap }),
+      ...(rule !== undefined && { rule }),
       ...(decision.retryAt !== undefined && { retryAfterMs: Math.max(0, decision.retryAt - input.now) }),
       ...(decision.hold > 0n && { worstCase: decision.hold }),
     });

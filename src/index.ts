@@ -51,5 +51,6 @@ export {
   type BlockedJson,
   type BlockReason,
   type CapInfo,
+  type RuleInfo,
   type SpendErrorCode,
 } from './errors.ts';

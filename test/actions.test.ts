@@ -402,6 +402,24 @@ describe('what a rung can do', () => {
   });
 });
 
+it('a refusal by a rule names it', async () => {
+  const { guard } = open([], {
+    more: {
+      rules: [{ requires: 'a' }, { when: { task: 't' }, models: ['v/small', 'v/mid'], reason: 'cheap only' }],
+    },
+  });
+  const error = blockedError(
+    await guard.begin({ ...big, claims: ['a'], scope: { task: 't' } }).catch((e: unknown) => e),
+  );
+  expect(error).toMatchObject({
+    reason: 'model_not_allowed',
+    rule: { policyId: 'p', index: 1, reason: 'cheap only' },
+  });
+  expect(error?.message).toBe(
+    "v/big was blocked (model_not_allowed): rule 1 of policy p (cheap only) doesn't let it go to v/big. It allows v/small, v/mid.",
+  );
+});
+
 describe('grants and freezes in code', () => {
   const cap: SpendCap = { amountCents: 6, window: 'total', action: 'block' };
 
