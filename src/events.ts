@@ -1,4 +1,5 @@
 /** What a guard tells about itself through `onEvent`. Silent otherwise. */
+import type { SpendAlert } from './alerts.ts';
 import type { AllowReason } from './decide.ts';
 import type { BlockReason } from './errors.ts';
 import type { NanoUsd } from './money.ts';
@@ -35,6 +36,7 @@ export type SpendEvent =
       /** What is added to the balances; mostly negative. */
       change: NanoUsd;
     }
+  | { type: 'alert'; alert: SpendAlert }
   | { type: 'wait'; callId: string; requestedModel: string }
   | { type: 'warning'; code: WarningCode; message: string };
 
@@ -48,6 +50,8 @@ export type SpendEvent =
  * - `prices_unusable`: the file of synced prices is damaged or can't be read; the embedded catalogue counts
  * - `late_truth`: the true cost of a call can't be asked for, or could not be recorded; it stays at what it settled at
  * - `shadow`: a policy only records what it would have decided
+ * - `features_unknown`: a call was sent to a model of which nobody knows whether it can do what the call needs
+ * - `alert_not_given`: an alert could not be written, or the webhook didn't take it
  */
 export type WarningCode =
   | 'limit_injected'
@@ -55,6 +59,8 @@ export type WarningCode =
   | 'over_hold'
   | 'route_not_taken'
   | 'unstable_key'
+  | 'shadow'
   | 'prices_unusable'
   | 'late_truth'
-  | 'shadow';
+  | 'features_unknown'
+  | 'alert_not_given';

@@ -8,8 +8,11 @@ import type { NanoUsd } from './money.ts';
 import type { Prepared } from './prepare.ts';
 import { namesOneModel, type findPrice } from './pricing/find-price.ts';
 import type { Price } from './pricing/price.ts';
+import { isAutoRouter } from './policy/patterns.ts';
+import { randomId } from './receipts/keys.ts';
 import type { Receipt } from './receipts/payloads.ts';
 import { endingDraft, expiryDrafts } from './record.ts';
+import type { SpendRequest } from './request.ts';
 import { settledCost, soundOutcome, type CallOutcome, type SettledCost } from './settlement.ts';
 
 /** What a call came to. */
@@ -30,6 +33,8 @@ export interface GuardedCall {
   readonly fallbacks: readonly string[];
   /** The output limit to set on the call; `undefined` to leave the call's own as it is. */
   readonly maxOutputTokens: number | undefined;
+  /** The ceiling that OpenRouter must be told as `provider.max_price`; `undefined` where no rule sets one. */
+  readonly maxPrice: { input?: string; output?: string; request?: string } | undefined;
   /** The worst-case cost that is held while the call is in flight. */
   readonly hold: NanoUsd;
   /** The decision's receipt; `undefined` when the guard is off. */
@@ -53,6 +58,8 @@ export interface CallContext {
   tell: (event: SpendEvent) => void;
   /** Keeps a serverless function alive until a settlement is written. */
   waitUntil: (work: Promise<unknown>) => void;
+  /** Told when a settlement is written. */
+  onSettled: (cost: SettledCost) => void;
 }
 
 interface Opened {
@@ -76,6 +83,7 @@ class Call implements GuardedCall {
   readonly model: string;
   readonly fallbacks: readonly string[];
   readonly maxOutputTokens: number | undefined;
+  readonly maxPrice: { input?: string; output?: string; request?: string } | undefined;
   readonly hold: NanoUsd;
   readonly receipt: Receipt;
   readonly #opened: Opened;
@@ -92,6 +100,7 @@ class Call implements GuardedCall {
     this.fallbacks = route.fallbacks;
     this.maxOutputTokens =
       route.limit === 'injected' || route.limit === 'clamped' ? route.maxOutputTokens : undefined;
+    this.maxPrice = route.maxPrice;
     this.hold = decision.hold;
     this.receipt = opened.receipt;
     this.#opened = opened;
@@ -121,6 +130,7 @@ class Call implements GuardedCall {
     const truth = this.#context.late.expect(receipt);
     if (truth !== undefined) this.#context.waitUntil(truth);
     if (isFallback) this.#tellFallback(outcome.servedModel ?? '');
+    if (receipt !== undefined) this.#context.onSettled(cost);
     this.#context.queue.pump(this.#opened.hold.accounts.map(([key]) => key));
     return { ...cost, receipt };
   }
@@ -163,6 +173,9 @@ class Call implements GuardedCall {
     const { provider, priceOf } = this.#context;
     if (servedModel === undefined || servedModel === this.model) return { price: asked, isFallback: false };
     const found = priceOf(servedModel, provider);
+    // Whatever the router chose is what was asked for.
+    if (isAutoRouter(this.model))
+      return { price: 'price' in found ? found.price : undefined, isFallback: false };
     // Providers also answer with internal names of the model that was asked for; a name that nobody knows is that.
     if (!('price' in found)) return { price: asked, isFallback: this.fallbacks.includes(servedModel) };
     if (!namesOneModel(servedModel, this.model, provider)) return { price: found.price, isFallback: true };
@@ -196,4 +209,20 @@ class Call implements GuardedCall {
     const message = `the call was sent to ${this.model}, and ${servedModel} served it`;
     tell({ type: 'warning', code: 'route_not_taken', message });
   }
+}
+
+/** What a guard that is off lets through: everything, as it was asked for. */
+export function unguardedCall(request: SpendRequest): GuardedCall {
+  return {
+    id: randomId(),
+    decision: 'allow',
+    reason: 'no_caps',
+    model: request.model,
+    fallbacks: request.fallbacks ?? [],
+    maxOutputTokens: undefined,
+    maxPrice: undefined,
+    hold: 0n,
+    receipt: undefined,
+    settle: () => Promise.resolve({ amount: 0n, source: 'none', receipt: undefined }),
+  };
 }

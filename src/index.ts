@@ -8,7 +8,13 @@ export {
 } from './guard.ts';
 export type { SpendGuardOptions } from './options.ts';
 export type { CapBalance } from './balances.ts';
-export type { SpendRequest } from './prepare.ts';
+export type { SpendRequest } from './request.ts';
+export type { ControlNote, GrantRequest } from './control.ts';
+export type { SpendAlert } from './alerts.ts';
+export type { WebhookOptions } from './webhook.ts';
+export type { ApprovalAnswer, ApprovalQuestion } from './approvals.ts';
+export type { CapabilityVerifier } from './capability.ts';
+export { CAPABILITY_TIERS, type CapabilityTier } from './capability-names.ts';
 export type { GuardedCall, Settlement } from './guarded-call.ts';
 export type { CallOutcome, SettledCost } from './settlement.ts';
 export type { SpendEvent, WarningCode } from './events.ts';
@@ -20,7 +26,17 @@ export {
   type Decision,
   type Route,
 } from './decide.ts';
-export { definePolicy, parsePolicy, type Policy, type SpendCap, type SpendPolicy } from './policy.ts';
+export {
+  definePolicy,
+  parsePolicy,
+  type CapAction,
+  type ModelRule,
+  type Policy,
+  type PriceCeiling,
+  type RuleFilter,
+  type SpendCap,
+  type SpendPolicy,
+} from './policy.ts';
 export { withSpendGuard, type OpenAIGuardOptions } from '../middleware/openai.ts';
 export { withSpendScope, type ScopeField, type SpendScope } from './scope.ts';
 export { setCostOverride, clearCostOverrides, type CostOverride } from './pricing/overrides.ts';
@@ -45,5 +61,6 @@ export {
   type BlockedJson,
   type BlockReason,
   type CapInfo,
+  type RuleInfo,
   type SpendErrorCode,
 } from './errors.ts';

@@ -1,5 +1,5 @@
 /** What the log keeps of a decision and of a settlement. Never a prompt, a completion or a key. */
-import type { DecideInput, Decision } from './decide.ts';
+import type { DecideInput, Decision, PresentedCapability, Route } from './decide.ts';
 import type { AwaitedTruth, Hold, LedgerView } from './ledgers/ledger.ts';
 import type { Price, PriceRow } from './pricing/price.ts';
 import { digestOf } from './receipts/keys.ts';
@@ -65,7 +65,15 @@ export function decisionDraft(
 ): Draft {
   const { route, shadow } = decision;
   const notEffective = input.policies.flatMap(({ effective }, index) => (effective ? [] : [index]));
+  const { rule, uncounted = [] } = decision;
+  const granted = input.caps.flatMap((cap, index): [number, string][] =>
+    cap.granted === undefined ? [] : [[index, cap.granted.toString()]],
+  );
+  const rungs = input.caps.flatMap(({ rung }, index): [number, string][] =>
+    rung === undefined ? [] : [[index, rung]],
+  );
   return {
+    ...(input.approved !== undefined && { approved: [...input.approved] }),
     call,
     caps: input.caps.flatMap((cap, index): DecisionPayload['caps'] =>
       cap.ref.account === undefined ? [] : [[index, cap.spent.toString(), cap.held.toString()]],
@@ -73,6 +81,9 @@ export function decisionDraft(
     currency: 'USD',
     decision: decision.decision,
     ...(decision.cap !== undefined && { decisive_cap: decision.cap }),
+    ...(rule !== undefined && { decisive_rule: [rule[0], rule[1]] }),
+    ...(input.frozen !== undefined && { frozen: { ...input.frozen } }),
+    ...(granted.length > 0 && { granted }),
     hold: decision.hold.toString(),
     ...(decision.decision !== 'block' && { lease_until: instantText(leaseUntil) }),
     ...(notEffective.length > 0 && { not_effective: notEffective }),
@@ -81,15 +92,9 @@ export function decisionDraft(
     reason: decision.reason,
     request: requestMember(input),
     ...(input.requireTenant && { require_tenant: true }),
-    ...(route && {
-      route: {
-        ...(route.fallbacks.length > 0 && { fallbacks: [...route.fallbacks] }),
-        limit: route.limit,
-        ...(route.maxOutputTokens !== undefined && { max_output_tokens: route.maxOutputTokens }),
-        model: route.model,
-      },
-    }),
+    ...(route && { route: routeMember(route) }),
     rules: RULES_VERSION,
+    ...(rungs.length > 0 && { rungs }),
     scale: 9,
     scope: { ...input.scope },
     ...(input.scopeConflict !== undefined && { scope_conflict: input.scopeConflict }),
@@ -97,14 +102,35 @@ export function decisionDraft(
     spans: spans.map(({ start, end }): [number, number] => [start, end]),
     type: 'decision',
     ...(uncarried.length > 0 && { uncarried: [...uncarried] }),
+    ...(uncounted.length > 0 && { uncounted: [...uncounted] }),
   };
 }
 
-function requestMember({ request }: DecideInput): DecisionPayload['request'] {
+function routeMember(route: Route): NonNullable<DecisionPayload['route']> {
+  return {
+    ...(route.fallbacks.length > 0 && { fallbacks: [...route.fallbacks] }),
+    limit: route.limit,
+    ...(route.maxOutputTokens !== undefined && { max_output_tokens: route.maxOutputTokens }),
+    ...(route.maxPrice !== undefined && { max_price: { ...route.maxPrice } }),
+    model: route.model,
+  };
+}
+
+function requestMember({ request, replayed }: DecideInput): DecisionPayload['request'] {
+  const { capabilities } = request;
   return {
     ...(request.audio && { audio: true as const }),
+    ...(request.cachedTokens !== undefined && { cached_tokens: request.cachedTokens }),
+    ...(capabilities !== undefined && {
+      capabilities: capabilities.map((each, index) =>
+        capabilityMember(each, replayed?.includes(index) === true),
+      ),
+    }),
+    ...(request.ceilingCanBeSet === true && { ceiling_can_be_set: true as const }),
     ...(request.choices !== 1 && { choices: request.choices }),
+    ...(request.claims !== undefined && { claims: [...request.claims] }),
     ...(request.fallbacks.length > 0 && { fallbacks: [...request.fallbacks] }),
+    ...(request.features !== undefined && { features: [...request.features] }),
     ...(request.fixedCost !== undefined && { fixed_cost: request.fixedCost.toString() }),
     ...(request.hourCache && { hour_cache: true as const }),
     ...(request.images !== undefined && { images: request.images }),
@@ -114,7 +140,28 @@ function requestMember({ request }: DecideInput): DecisionPayload['request'] {
     ...(request.limitCanBeSet && { limit_can_be_set: true as const }),
     ...(request.maxOutputTokens !== undefined && { max_output_tokens: request.maxOutputTokens }),
     model: request.model,
+    ...(request.provider !== undefined && { provider: request.provider }),
     ...(request.reasoningTokens !== undefined && { reasoning_tokens: request.reasoningTokens }),
+  };
+}
+
+type CapabilityMember = NonNullable<DecisionPayload['request']['capabilities']>[number];
+
+/** What is kept of a signed capability: who said what, and the token's digest. Never the token. */
+function capabilityMember(given: PresentedCapability, isReplayed: boolean): CapabilityMember {
+  const { problem } = given;
+  // Of one that doesn't count, nothing that it says is believed.
+  if (problem !== undefined) return { caps: [], exp: 0, problem: shortText(problem), sha256: given.hash };
+  return {
+    caps: [...given.names],
+    exp: given.expires,
+    ...(given.issuer !== undefined && { iss: given.issuer }),
+    ...(given.jti !== undefined && { jti: given.jti }),
+    ...(given.max !== undefined && { max: given.max.toString() }),
+    ...(given.notBefore !== undefined && { nbf: given.notBefore }),
+    ...(isReplayed && { replayed: true as const }),
+    sha256: given.hash,
+    ...(given.subject !== undefined && { sub: given.subject }),
   };
 }
 

@@ -245,7 +245,14 @@ describe('across processes and restarts', () => {
     const callId = found.flatMap(({ adjusted }) => adjusted)[0]?.callId as string;
     const shown = await agentguard(['verify', join(home, 'acme'), '--trace', callId]);
     expect(shown.code).toBe(2);
-    const keyed = await agentguard(['verify', join(home, 'acme'), '--trace', callId, '--key', join(home, 'key.json')]);
+    const keyed = await agentguard([
+      'verify',
+      join(home, 'acme'),
+      '--trace',
+      callId,
+      '--key',
+      join(home, 'key.json'),
+    ]);
     expect(keyed.code).toBe(0);
     expect(keyed.stdout).toContain('so much the provider says that it charged');
     expect(hold).toBeGreaterThan(100_000n);

@@ -5,6 +5,7 @@ import type { Signer } from '../receipts/keys.ts';
 import type { Draft, Receipt, SettlementPayload } from '../receipts/payloads.ts';
 import type { Head } from '../receipts/seal.ts';
 import type { WindowSpan } from '../windows.ts';
+import type { Marks } from './marks.ts';
 
 /** What is spent and what is held by calls in flight, in nano-USD. */
 export interface Amounts {
@@ -39,6 +40,9 @@ export interface AwaitedTruth {
   accounts: Hold['accounts'];
 }
 
+/** What a log says besides balances. */
+export type LedgerMarks = Pick<Marks, 'frozen' | 'freezes' | 'granted' | 'rung' | 'isUsed' | 'wasGiven'>;
+
 /** A consistent look at the ledger, inside a transaction. */
 export interface LedgerView {
   /** The ledger's own time in milliseconds: never before the head's. */
@@ -62,6 +66,8 @@ export interface LedgerView {
   knows(digest: string): boolean;
   /** The keys that the log has admitted, its own among them, as base64url by `kid`. */
   readonly signers: { readonly size: number; has(kid: string): boolean };
+  /** Freezes, grants, rungs of tasks, capabilities that were used, alerts that were given. */
+  readonly marks: LedgerMarks;
 }
 
 /** What a transaction wants written, and what it answers. */

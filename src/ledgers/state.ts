@@ -1,11 +1,12 @@
 /** The balances that follow from a log: a reducer over receipts, the same for every ledger and for replay. */
-import { capLayout, type AccountSelector } from '../accounts.ts';
+import { capLayout, countedAccounts, type AccountSelector } from '../accounts.ts';
 import { AgentGuardError } from '../errors.ts';
 import { policyFromRecord, type Policy, type PolicyRecord } from '../policy.ts';
 import type { AdjustmentPayload, DecisionPayload, Receipt, SettlementPayload } from '../receipts/payloads.ts';
 import { headAfter, type Head } from '../receipts/seal.ts';
 import { ROLLING, TASK_IDLE_DAYS, type WindowKind, type WindowSpan } from '../windows.ts';
 import type { Amounts, AwaitedTruth, Hold, LedgerView } from './ledger.ts';
+import { Marks } from './marks.ts';
 import { RecentMap } from './recent-map.ts';
 
 /** One window, or sub-bucket of a rolling window, of one account. */
@@ -49,6 +50,7 @@ export class LedgerState {
   readonly replaced: Set<string> = new Set();
   readonly holds: Map<string, Hold> = new Map();
   readonly accounts: Map<string, Map<number, Bucket>> = new Map();
+  readonly marks: Marks = new Marks();
   /** No hold is due before this instant. */
   #nextDue = 0;
   #sincePrune = 0;
@@ -95,6 +97,11 @@ export class LedgerState {
       case 'clock':
         if (this.head.time < before) this.#setBack(this.head.time - before);
         this.#needsReplay = this.#hasForgotten;
+        break;
+      case 'grant':
+      case 'freeze':
+      case 'alert':
+        this.marks.apply(payload, this.head.time, []);
         break;
     }
     this.keys.touch(payload.issuer_id);
@@ -179,6 +186,7 @@ export class LedgerState {
       dueHolds: () => this.dueHolds(now),
       knows: (digest) => this.knows(digest),
       signers: this.keys,
+      marks: this.marks,
     };
   }
 
@@ -217,11 +225,12 @@ export class LedgerState {
         throw new AgentGuardError('log_damaged', `a decision rests on ${digest}, which the log lacks`);
       return policy;
     });
-    const { accounts: selectors, windowOfAccount } = capLayout(policies, payload.scope);
+    this.marks.apply(payload, this.head.time, policies);
+    const counted = countedAccounts(capLayout(policies, payload.scope), payload.uncounted);
     const amount = BigInt(payload.hold);
     const accounts: [string, number][] = [];
-    for (const [position, account] of selectors.entries()) {
-      const recorded = payload.spans[windowOfAccount[position] as number];
+    for (const { account, window } of counted) {
+      const recorded = payload.spans[window];
       if (recorded === undefined) continue;
       const span = { start: recorded[0], end: recorded[1] };
       const bucket = this.#bucket(account, span);
@@ -312,6 +321,7 @@ export class LedgerState {
   /** Closed windows leave memory, unless a call that began in them is still in flight. */
   #prune(): void {
     this.#sincePrune = 0;
+    if (this.marks.prune(this.head.time)) this.#hasForgotten = true;
     for (const [key, buckets] of this.accounts) {
       for (const [start, bucket] of buckets) {
         if (bucket.end === 0 || bucket.end > this.head.time || bucket.held > 0n) continue;

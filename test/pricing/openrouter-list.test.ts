@@ -150,7 +150,10 @@ describe('prices', () => {
 describe('embeddings', () => {
   it('cost their prompt', () => {
     const architecture = { input_modalities: ['text'], output_modalities: ['embeddings'] };
-    expect(rowOf({ prompt: '0.00000002', completion: '0' }, { architecture })).toMatchObject({ input: '0.02', output: '0' });
+    expect(rowOf({ prompt: '0.00000002', completion: '0' }, { architecture })).toMatchObject({
+      input: '0.02',
+      output: '0',
+    });
   });
 });
 
@@ -203,9 +206,11 @@ describe('models', () => {
   it('that are listed twice, or lack an id, are told', () => {
     const row = { id: 'a/b', pricing: PRICES };
     expect(convertOpenRouterList({ data: [row, row] }).absurd).toEqual(['a/b is listed twice']);
-    expect(convertOpenRouterList({ data: [row, { pricing: PRICES }, { ...row, id: 'a/b\u200b' }, { ...row, id: '\u001b[2J' }, 5, null] }).absurd).toEqual([
-      '5 of its models lack a sound id or prices',
-    ]);
+    expect(
+      convertOpenRouterList({
+        data: [row, { pricing: PRICES }, { ...row, id: 'a/b\u200b' }, { ...row, id: '\u001b[2J' }, 5, null],
+      }).absurd,
+    ).toEqual(['5 of its models lack a sound id or prices']);
   });
 
   it.each([undefined, null, 5, 'x', [], {}, { data: {} }, { data: [] }, { error: { code: 500 } }])(
@@ -218,9 +223,15 @@ describe('models', () => {
   it('of any shape never throw, and never get a rate that is no price', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.record({ id: fc.stringMatching(/^[a-z/:~.-]{0,12}$/), pricing: fc.dictionary(fc.string(), fc.anything()) }), {
-          minLength: 1,
-        }),
+        fc.array(
+          fc.record({
+            id: fc.stringMatching(/^[a-z/:~.-]{0,12}$/),
+            pricing: fc.dictionary(fc.string(), fc.anything()),
+          }),
+          {
+            minLength: 1,
+          },
+        ),
         (data) => {
           for (const row of convertOpenRouterList({ data }).rows)
             compilePrice({ ...row, source: 'x', version: '1' });

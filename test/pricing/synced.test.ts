@@ -164,7 +164,12 @@ describe('a call priced by a synced list', () => {
     const { amount } = await call.settle({ outcome: 'ok', usage, servedModel: 'openai/gpt-5-slug' });
     expect(amount).toBe(10n * 1500n + 10n * 12_000n);
     expect(events.some((event) => event.type === 'warning' && event.code === 'route_not_taken')).toBe(false);
-    const other = await guard.begin({ model: 'openai/gpt-5', provider: 'openrouter', inputTokens: 10, maxOutputTokens: 9 });
+    const other = await guard.begin({
+      model: 'openai/gpt-5',
+      provider: 'openrouter',
+      inputTokens: 10,
+      maxOutputTokens: 9,
+    });
     await other.settle({ outcome: 'ok', usage, servedModel: 'new/model' });
     expect(events.some((event) => event.type === 'warning' && event.code === 'route_not_taken')).toBe(true);
     const lines: Uint8Array[] = [];
@@ -172,7 +177,8 @@ describe('a call priced by a synced list', () => {
     for await (const { line, payload } of ledger.read()) {
       lines.push(new TextEncoder().encode(`${line}\n`));
       if (payload.type === 'genesis') key = payload.public_key;
-      if (payload.type === 'prices') expect(payload.rows[0]?.[1]).toMatchObject({ features: ['tools'], overrides: [{ days: [0, 6] }] });
+      if (payload.type === 'prices')
+        expect(payload.rows[0]?.[1]).toMatchObject({ features: ['tools'], overrides: [{ days: [0, 6] }] });
     }
     expect(await verifyLog(lines, { keys: [fromBase64url(key, 32)] })).toMatchObject({ integrity: 'valid' });
   });

@@ -35,7 +35,12 @@ const USAGE = {
 };
 
 it('a log with every such member is valid for the library, for Python and for the shell', async () => {
-  setCostOverride('all/kinds', { inputCentsPerKtok: 1, outputCentsPerKtok: 1, cacheWriteHourCentsPerKtok: 2, imageCents: 1 });
+  setCostOverride('all/kinds', {
+    inputCentsPerKtok: 1,
+    outputCentsPerKtok: 1,
+    cacheWriteHourCentsPerKtok: 2,
+    imageCents: 1,
+  });
   onTestFinished(() => setCostOverride('all/kinds', null));
   const signer = signerFromSeed(new Uint8Array(32).fill(7));
   const ledger = memoryLedger({ signer });
@@ -45,17 +50,36 @@ it('a log with every such member is valid for the library, for Python and for th
   const prompt = { texts: ['x'], messages: 1, images: [{}], files: [{ mediaType: 'audio/wav' }] };
   const begin = (): ReturnType<typeof guard.begin> =>
     guard.begin({ model: 'all/kinds', prompt, hourCache: true, maxOutputTokens: 100 });
-  await (await begin()).settle({ outcome: 'ok', usage: USAGE, cost: '0.0105', upstreamCost: '0.01', isByok: true });
+  await (
+    await begin()
+  ).settle({ outcome: 'ok', usage: USAGE, cost: '0.0105', upstreamCost: '0.01', isByok: true });
   await (await begin()).settle({ outcome: 'aborted', providerRef: 'gen-1' });
-  const truth = { cost: '0.0021', upstreamCost: '0.002', isByok: true, usage: USAGE, servedModel: 'all/kinds' };
+  const truth = {
+    cost: '0.0021',
+    upstreamCost: '0.002',
+    isByok: true,
+    usage: USAGE,
+    servedModel: 'all/kinds',
+  };
   const { adjusted } = await guard.reconcile({ lateTruth: { lookUp: async () => truth } });
   expect(adjusted).toHaveLength(1);
 
   let text = '';
   for await (const { line } of ledger.read()) text += `${line}\n`;
-  for (const member of ['audio', 'hour_cache', 'images', 'byok', 'fee', 'upstream', 'cache_write_hour_tokens', 'output_image_tokens'])
+  for (const member of [
+    'audio',
+    'hour_cache',
+    'images',
+    'byok',
+    'fee',
+    'upstream',
+    'cache_write_hour_tokens',
+    'output_image_tokens',
+  ])
     expect(text).toContain(`"${member}":`);
-  expect(await verifyLog([new TextEncoder().encode(text)], { keys: [signer.publicKey] })).toMatchObject({ integrity: 'valid' });
+  expect(await verifyLog([new TextEncoder().encode(text)], { keys: [signer.publicKey] })).toMatchObject({
+    integrity: 'valid',
+  });
   const folder = await mkdtemp(join(tmpdir(), 'agentguard-members-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const file = join(folder, 'decisions.ndjson');

@@ -2,6 +2,7 @@
 /** The `agentguard` command. Each subcommand is loaded when it is asked for, so that starting stays fast. */
 import { Command, CommanderError } from 'commander';
 import { SDK } from '../../version.ts';
+import type { ControlOptions, GrantOptions } from './control.ts';
 import { failure, requireNode } from './output.ts';
 import { addReceiptCommands } from './receipt-commands.ts';
 import type { ModelsOptions } from './models.ts';
@@ -17,6 +18,8 @@ Examples:
   agentguard share latest acme            a link that proves one receipt
   agentguard keys show                    the key that signs the logs
   agentguard models haiku                 what models cost
+  agentguard freeze team=engineering      stop a scope at once; unfreeze lifts it
+  agentguard grant code-review --cap 0 --usd 50 --for 2h   raise a cap for a while
 
 Logs and keys lie in ~/.agentguard, or where AGENTGUARD_HOME says.
 Exit codes: 0 fine, 1 a bad finding, 2 the command could not do its work.`;
@@ -133,6 +136,7 @@ function program(): Command {
     });
   addReceiptCommands(agentguard);
   addModels(agentguard);
+  addControl(agentguard);
   return withErrors(agentguard);
 }
 
@@ -153,6 +157,75 @@ function addModels(agentguard: Command): void {
       const { modelsCommand } = await import('./models.ts');
       process.exitCode = await modelsCommand(words, options);
     });
+}
+
+const GRANT_HELP = `
+The policy and its caps are those that the log has recorded. --usd comes on top of
+the cap's amount until the grant ends; a later edit of the policy doesn't end it.
+
+Exit codes: 0 granted, 2 there is no such cap, or the log could not be written.
+
+Examples:
+  agentguard grant code-review-v1 --cap 1 --usd 50 --for 2h --reason "release day"
+  agentguard grant acme-team --cap 0 --usd 5 --until 2026-12-01T00:00:00Z --scope user=alice`;
+
+const FREEZE_HELP = `
+Scope: one or more of tenant= team= user= agent= taskId= task=, which a call must all
+have; or "all", for every call of the log.
+
+Exit codes: 0 done, 1 it was so already, 2 the log could not be written.
+
+Examples:
+  agentguard freeze team=engineering agent=reviewer --reason "runaway loop"
+  agentguard unfreeze team=engineering agent=reviewer`;
+
+/** The commands that change what is allowed, each by a signed receipt. */
+function addControl(agentguard: Command): void {
+  const shared = (command: Command): Command =>
+    command
+      .option(
+        '--log <path>',
+        'a log file, its folder, or a tenant (default: the tenant of the scope, or the only log)',
+      )
+      .option('--by <name>', 'who does it, for the receipt (default: your user name)')
+      .option('--reason <text>', 'why, for the receipt')
+      .option('--json', 'print one JSON document');
+  shared(
+    agentguard
+      .command('grant')
+      .description('raise one cap for a while, in every process, by a signed receipt')
+      .argument('<policy>', 'id of the policy')
+      .requiredOption('--cap <index>', 'position of the cap in the policy, from 0')
+      .requiredOption('--usd <amount>', 'US dollars on top of the cap')
+      .option('--for <duration>', 'how long, e.g. 30m, 2h, 1d')
+      .option('--until <instant>', 'or until when, e.g. 2026-12-01T00:00:00Z')
+      .option('--scope <field=value>', 'only for calls of this scope; repeatable', collect),
+  )
+    .addHelpText('after', GRANT_HELP)
+    .action(async (policy: string, options: GrantOptions) => {
+      requireNode();
+      const { grantCommand } = await import('./control.ts');
+      process.exitCode = await grantCommand(policy, options);
+    });
+  for (const name of ['freeze', 'unfreeze'] as const) {
+    const isFreeze = name === 'freeze';
+    shared(
+      agentguard
+        .command(name)
+        .description(
+          isFreeze
+            ? 'stop every call of a scope at once, in every process, by a signed receipt'
+            : 'let the calls of a frozen scope go on',
+        )
+        .argument('<scope...>', 'field=value, e.g. team=engineering; or "all"'),
+    )
+      .addHelpText('after', FREEZE_HELP)
+      .action(async (scope: string[], options: ControlOptions) => {
+        requireNode();
+        const { freezeCommand } = await import('./control.ts');
+        process.exitCode = await freezeCommand(scope, options, isFreeze);
+      });
+  }
 }
 
 function collect(value: string, before: readonly string[] = []): string[] {

@@ -121,7 +121,10 @@ async function sync(options: SyncOptions, stored: StoredPrices): Promise<Synced>
   const { rows, unknown } = converted;
   if (rows.length === 0) {
     const [model, reason] = unknown[0] ?? ['', ''];
-    throw new CliError(`The list was not taken: not one of its models has a price (${model}: ${printable(reason)}).`, 1);
+    throw new CliError(
+      `The list was not taken: not one of its models has a price (${model}: ${printable(reason)}).`,
+      1,
+    );
   }
   const found = doubts(converted, stored);
   if (found.length > 0 && options.force !== true) {

@@ -1,7 +1,8 @@
 /** The receipts of one call, told in words. */
 import { formatUsd } from '../../money.ts';
-import type { DecisionPayload, Receipt } from '../../receipts/payloads.ts';
+import type { ApprovalPayload, DecisionPayload, Receipt } from '../../receipts/payloads.ts';
 import { countText, durationText, labelled, printable, styled, timeText } from './output.ts';
+import { approvalRow, capabilityRows, ruleRows, WHY } from './trace-rules.ts';
 
 /** More policies than any writer keeps; a log that changes them all the time must not fill memory. */
 const POLICIES_KEPT = 1024;
@@ -11,6 +12,8 @@ export class CallTrace {
   readonly #wanted: string;
   readonly #policies = new Map<string, Record<string, unknown>>();
   #receipts: Receipt[] = [];
+  /** Answers about a call stand before its decision. */
+  #approvals: ApprovalPayload[] = [];
 
   constructor(wanted: string) {
     this.#wanted = wanted;
@@ -26,7 +29,12 @@ export class CallTrace {
         }
         this.#policies.set(payload.digest, payload.policy);
         break;
+      case 'approval':
+        if (this.#wanted === 'latest' || payload.call === this.#wanted) this.#approvals.push(payload);
+        break;
       case 'decision':
+        if (this.#wanted === 'latest')
+          this.#approvals = this.#approvals.filter(({ call }) => call === payload.call);
         // The latest call is the one decided last; what ends it can only come behind its decision.
         if (this.#wanted === 'latest') this.#receipts = [receipt];
         else if (payload.call === this.#wanted) this.#receipts.push(receipt);
@@ -63,8 +71,11 @@ export class CallTrace {
       ['when', timeText(decision.issued_at)],
       ['who', scopeText(decision)],
       ['asked', askedText(decision)],
+      ...capabilityRows(decision),
+      ...this.#approvals.map(approvalRow),
       ['decided', decisionText(decision), STYLES[decision.decision]],
       ['why', whyText(decision, caps)],
+      ...ruleRows(decision, policies),
       ...routeRows(decision),
       ...capRows(decision, caps),
       ...policyRows(policies),
@@ -150,26 +161,9 @@ function decisionText({ decision, reason, shadow }: DecisionPayload): string {
     shadow === undefined
       ? ''
       : `; shadow policies say ${DECIDED[shadow.decision]} (${printable(shadow.reason)})`;
-  return `${DECIDED[decision]} (${printable(reason)})${would}`;
+  const what = reason === 'routed' ? 'sent to another model' : DECIDED[decision];
+  return `${what} (${printable(reason)})${would}`;
 }
-
-const WHY: Readonly<Record<string, string>> = {
-  within_caps: 'its worst case fits every cap',
-  no_caps: 'no cap applies to it',
-  over_soft_cap: 'a soft cap is spent, so the call goes to a cheaper model',
-  shadow: 'the policies only record what they would have decided',
-  scope_conflict: 'the call names another scope than the code around it',
-  scope_required: 'a scope field is needed that the call does not name',
-  no_policy: 'no policy matches its scope',
-  policy_not_effective: 'a matching policy has not taken effect yet',
-  clock: 'the log’s last receipt lies in the future of the clock',
-  unknown_price: 'a model of the call has no known price',
-  unbounded_cost: 'its cost has no upper bound',
-  cap_per_call: 'the call alone could cost more than a cap',
-  cap_spent: 'what is spent leaves no room for its worst case',
-  cap_held: 'calls in flight hold the room that is left',
-  no_route: 'no model of the cap’s list can carry the call',
-};
 
 function whyText({ reason, decisive_cap: index }: DecisionPayload, caps: readonly ShownCap[]): string {
   const words = WHY[reason] ?? 'a reason that this version does not know';
