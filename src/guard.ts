@@ -121,13 +121,12 @@ class Guard implements SpendGuard {
     return this.#begin(prepared, request.provider, request.signal);
   }
 
-  /** Synced prices that are there and can't be used are told once each time they change. */
+  /** Synced prices that can't be used are told once each time they change. */
   #tellOfPrices(): void {
-    const problem = syncedProblem();
-    if (problem === this.#priceProblem) return;
-    this.#priceProblem = problem;
-    if (problem !== undefined)
-      this.#settings.tell({ type: 'warning', code: 'prices_unusable', message: problem });
+    const message = syncedProblem();
+    if (message === this.#priceProblem) return;
+    this.#priceProblem = message;
+    if (message !== undefined) this.#settings.tell({ type: 'warning', code: 'prices_unusable', message });
   }
 
   async preview(request: SpendRequest): Promise<Decision> {
