@@ -187,10 +187,8 @@ class Guard implements SpendGuard {
 
   reconcile({ lateTruth, signal }: ReconcileOptions = {}): Promise<Reconciled> {
     const source = lateTruth ?? this.#late.source;
-    if (source === undefined) {
-      const message = 'reconcile: lateTruth: expected a source such as openRouterGenerations({ apiKey })';
-      return Promise.reject(new AgentGuardError('invalid_config', message));
-    }
+    const message = 'reconcile: lateTruth: expected a source such as openRouterGenerations({ apiKey })';
+    if (source === undefined) return Promise.reject(new AgentGuardError('invalid_config', message));
     return this.#late.reconcile(source, signal ?? new AbortController().signal);
   }
 
