@@ -1,3 +1,5 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 const sources = {
@@ -13,6 +15,8 @@ export default defineConfig({
         test: {
           name: 'node',
           environment: 'node',
+          // whoever has synced prices at home runs the tests without them
+          env: { AGENTGUARD_HOME: join(tmpdir(), 'agentguard-tests-without-a-home') },
           include: ['test/**/*.test.ts'],
           exclude: ['test/edge/**', '**/node_modules/**'],
           testTimeout: 60_000,

@@ -1,4 +1,4 @@
-/** `npm run bench [a b c d e]`: every figure is a ratio from one run, beside its reference. */
+/** `npm run bench [a b c d e f]`: every figure is a ratio from one run, beside its reference. */
 import { cpus } from 'node:os';
 
 const sections: Record<string, () => Promise<string[]>> = {
@@ -7,6 +7,7 @@ const sections: Record<string, () => Promise<string[]>> = {
   c: async () => (await import('./opening.ts')).openingTime(),
   d: async () => (await import('./caps.ts')).capsCost(),
   e: async () => (await import('./fairness.ts')).fairness(),
+  f: async () => (await import('./estimate.ts')).estimates(),
 };
 
 const wanted = process.argv.slice(2);

@@ -48,7 +48,8 @@ async function open(calling: Calling, { caller }: SingleCaller): Promise<Opened>
   const target = call.decision === 'downgrade' ? call.model : undefined;
   let carried: Sending | undefined;
   try {
-    carried = carryOut(asked, { model: target, limit: call.maxOutputTokens }, ways);
+    const { maxOutputTokens: limit, maxPrice } = call;
+    carried = carryOut(asked, { model: target, limit, maxPrice }, ways);
   } catch (error) {
     await call.settle({ outcome: 'not_sent' });
     throw error;

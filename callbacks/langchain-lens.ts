@@ -77,3 +77,11 @@ export function withMaxTokens({ model, options }: Sending, limit: number): Sendi
   const changed = { ...options, ...Object.fromEntries(asked.map((name) => [name, limit])) };
   return { model: lensOf(model, changes), options: asked.length > 0 ? changed : options };
 }
+
+/** The same call with this in its body's `provider`, which is OpenRouter's for choosing a host. */
+export function withProviderField({ model, options }: Sending, provider: Fields): Sending {
+  const kwargs = fieldsOf((model as Fields)['modelKwargs']);
+  const changes = 'provider' in model ? { provider } : { modelKwargs: { ...kwargs, provider } };
+  const asked = options['provider'] == null ? options : { ...options, provider };
+  return { model: lensOf(model, changes), options: asked };
+}

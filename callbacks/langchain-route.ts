@@ -3,13 +3,18 @@
  * will write; what can't be seen there isn't relied on.
  */
 import { AgentGuardError } from '../src/errors.ts';
+import type { PromptShape } from '../src/estimate.ts';
+import type { GuardedCall } from '../src/guarded-call.ts';
 import type { SpendRequest } from '../src/prepare.ts';
+import type { ModelFeature } from '../src/pricing/price.ts';
 import { isSameModel } from '../src/pricing/resolve.ts';
 import { fieldsOf, isFields, listOf, type Fields } from '../src/wire/fields.ts';
+import { isTold, toldCeiling } from '../src/wire/ceiling.ts';
+import { neededFeatures, wantsReasoning } from '../src/wire/features.ts';
 import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
-import { withMaxTokens, withName, withoutFallbacks } from './langchain-lens.ts';
+import { withMaxTokens, withName, withoutFallbacks, withProviderField } from './langchain-lens.ts';
 import { readPrompt } from './langchain-prompt.ts';
-import { providerOf, readWire, type Sending } from './langchain-wire.ts';
+import { bodyOf, providerOf, readWire, type ModelWire, type Sending } from './langchain-wire.ts';
 
 /** The models that a downgrade may come to, by the names that policies call them. */
 export type Rungs = ReadonlyMap<string, object>;
@@ -109,10 +114,11 @@ function withModel(sending: Sending, id: string, { rungs, bound }: Ways): Sendin
   return readWire(routed).fallbacks.length === 0 ? routed : undefined;
 }
 
-/** What a decision asks for: another model, an output limit, or neither. */
+/** What a decision asks for: another model, an output limit, a price ceiling, or none of them. */
 interface Orders {
   model?: string | undefined;
   limit?: number | undefined;
+  maxPrice?: GuardedCall['maxPrice'];
 }
 
 /**
@@ -120,6 +126,20 @@ interface Orders {
  * output limit and the number of answers that its cost was bounded with, and its tools, and take on no fee.
  */
 export function carryOut(sending: Sending, orders: Orders, ways: Ways): Sending | undefined {
+  const placed = placedCall(sending, orders, ways);
+  const { maxPrice } = orders;
+  return placed === undefined || maxPrice === undefined ? placed : withCeiling(placed, maxPrice);
+}
+
+/** The same call with OpenRouter told of its ceiling. Other providers have one price for each model. */
+function withCeiling(sending: Sending, ceiling: NonNullable<Orders['maxPrice']>): Sending | undefined {
+  if (providerOf(sending) !== 'openrouter') return sending;
+  const told = withProviderField(sending, toldCeiling(bodyOf(sending).body['provider'], ceiling));
+  const { body, isSeen } = bodyOf(told);
+  return isSeen && isTold(body['provider'], ceiling) ? told : undefined;
+}
+
+function placedCall(sending: Sending, orders: Orders, ways: Ways): Sending | undefined {
   const { model, limit } = orders;
   if (model === undefined) return limit === undefined ? sending : withLimit(sending, limit);
   const asked = readWire(sending);
@@ -139,6 +159,18 @@ export function carryOut(sending: Sending, orders: Orders, ways: Ways): Sending 
   return isSound ? routed : undefined;
 }
 
+/** What the model must be able to do for a call. */
+function featuresOf(sending: Sending, prompt: PromptShape, wire: ModelWire): ModelFeature[] {
+  const { body } = bodyOf(sending);
+  const format = fieldsOf(body['response_format'] ?? fieldsOf(body['text'])['format'])['type'];
+  const reasoning = body['reasoning'] ?? body['reasoning_effort'];
+  return neededFeatures(prompt, {
+    tools: wire.tools > 0,
+    schema: format === 'json_schema',
+    reasoning: wire.reasoningTokens !== undefined || wantsReasoning(reasoning),
+  });
+}
+
 /** Any limit serves to see whether one can be set. */
 const SOME_LIMIT = 65_537;
 
@@ -149,6 +181,7 @@ export function spendRequest(sending: Sending, messages: unknown, ways: Ways): S
   const { extraText, tools } = wire;
   const prompt = readPrompt(messages, { ...(extraText !== undefined && { text: extraText }), tools });
   const unbounded = wire.unbounded ?? (prompt.asksForHour ? HOUR_CACHE : undefined);
+  const features = featuresOf(sending, prompt.shape, wire);
   const limitCanBeSet = withLimit(sending, SOME_LIMIT) !== undefined;
   const limit = limitCanBeSet && wire.limit === undefined ? SOME_LIMIT : wire.limit;
   return {
@@ -161,6 +194,9 @@ export function spendRequest(sending: Sending, messages: unknown, ways: Ways): S
     choices: wire.choices,
     ...(wire.reasoningTokens !== undefined && { reasoningTokens: wire.reasoningTokens }),
     limitCanBeSet,
+    // what can't be told of its ceiling after all is not sent
+    ...(provider === 'openrouter' && { ceilingCanBeSet: true }),
+    ...(features.length > 0 && { features }),
     canRoute: (model) => carryOut(sending, { model, limit }, ways) !== undefined,
   };
 }

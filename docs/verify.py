@@ -166,8 +166,8 @@ SCOPE = members({f"{name}?": text for name in ("agentId", "task", "taskId", "tea
 SETTLED = {
     "call": ident,
     "cost": members({
-        "amount": nano, "computed?": nano, "reported?": nano,
-        "source": one_of("provider", "tokens", "estimate", "hold", "none"),
+        "amount": nano, "byok?": const(True), "computed?": nano, "fee?": nano, "reported?": nano,
+        "source": one_of("provider", "tokens", "estimate", "hold", "none"), "upstream?": nano,
     }),
     **MONEY,
     "outcome": one_of("ok", "error", "refused", "aborted", "abandoned", "not_sent", "expired"),
@@ -175,8 +175,9 @@ SETTLED = {
     "served?": members({"fallback?": const(True), "model?": text, "provider?": text}),
     "unknown_usage?": text,
     "usage?": members({
-        "cache_read_tokens?": whole, "cache_write_tokens?": whole, "input_tokens": whole, "output_tokens": whole,
-        "reasoning_tokens?": whole,
+        "cache_read_audio_tokens?": whole, "cache_read_tokens?": whole, "cache_write_hour_tokens?": whole,
+        "cache_write_tokens?": whole, "input_audio_tokens?": whole, "input_image_tokens?": whole, "input_tokens": whole,
+        "output_audio_tokens?": whole, "output_image_tokens?": whole, "output_tokens": whole, "reasoning_tokens?": whole,
     }),
 }
 TYPES = {
@@ -192,7 +193,8 @@ TYPES = {
         "decisive_cap?": whole, "hold": nano, "lease_until?": instant, "not_effective?": listing(whole),
         "policies": listing(digest), "prices?": digest, "reason": text,
         "request": members({
-            "choices?": whole, "fallbacks?": listing(text), "fixed_cost?": nano, "input_tokens?": whole,
+            "audio?": const(True), "choices?": whole, "fallbacks?": listing(text), "fixed_cost?": nano,
+            "hour_cache?": const(True), "images?": whole, "input_tokens?": whole,
             "limit_can_be_set?": const(True), "max_output_tokens?": whole, "model": text, "reasoning_tokens?": whole,
             "unbounded_input?": text,
         }),

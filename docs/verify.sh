@@ -90,10 +90,12 @@ payload() { # type, members
 texts=$(list "$string")
 scope=$(object "agentId?=$string" "task?=$string" "taskId?=$string" "teamId?=$string" "tenantId?=$string" "userId?=$string")
 settled=("call=$id" "currency=\"USD\"" "scale=9" "provider_ref?=$string" "unknown_usage?=$string"
-  "cost=$(object "amount=$nano" "computed?=$nano" "reported?=$nano" 'source="(provider|tokens|estimate|hold|none)"')"
+  "cost=$(object "amount=$nano" 'byok?=true' "computed?=$nano" "fee?=$nano" "reported?=$nano" 'source="(provider|tokens|estimate|hold|none)"' "upstream?=$nano")"
   'outcome="(ok|error|refused|aborted|abandoned|not_sent|expired)"'
   "served?=$(object 'fallback?=true' "model?=$string" "provider?=$string")"
-  "usage?=$(object "cache_read_tokens?=$whole" "cache_write_tokens?=$whole" "input_tokens=$whole" "output_tokens=$whole" "reasoning_tokens?=$whole")")
+  "usage?=$(object "cache_read_audio_tokens?=$whole" "cache_read_tokens?=$whole" "cache_write_hour_tokens?=$whole" \
+    "cache_write_tokens?=$whole" "input_audio_tokens?=$whole" "input_image_tokens?=$whole" "input_tokens=$whole" \
+    "output_audio_tokens?=$whole" "output_image_tokens?=$whole" "output_tokens=$whole" "reasoning_tokens?=$whole")")
 declare -A pattern
 pattern[genesis]=$(payload genesis "certificate?=$(object "issued_at=$instant" "root=$kid" "sig=$sig")" "ledger=$string" "public_key=$string" "sdk=$string")
 pattern[key]=$(payload key "kid=$kid" "proof=$sig" "public_key=$string" "replaces?=$kid")
@@ -101,7 +103,8 @@ pattern[policy]=$(payload policy "digest=$digest" "policy=$record")
 pattern[prices]=$(payload prices "digest=$digest" "rows=\[.*\]")
 pattern[decision]=$(payload decision "call=$id" "caps=$(list "\[$whole,$nano,$nano\]")" 'currency="USD"' 'scale=9' "decision=$verdict" \
   "decisive_cap?=$whole" "hold=$nano" "lease_until?=$instant" "not_effective?=$(list "$whole")" "policies=$(list "$digest")" \
-  "prices?=$digest" "reason=$string" "request=$(object "choices?=$whole" "fallbacks?=$texts" "fixed_cost?=$nano" "input_tokens?=$whole" \
+  "prices?=$digest" "reason=$string" "request=$(object 'audio?=true' "choices?=$whole" "fallbacks?=$texts" "fixed_cost?=$nano" 'hour_cache?=true' \
+    "images?=$whole" "input_tokens?=$whole" \
     'limit_can_be_set?=true' "max_output_tokens?=$whole" "model=$string" "reasoning_tokens?=$whole" "unbounded_input?=$string")" \
   'require_tenant?=true' "route?=$(object "fallbacks?=$texts" 'limit="(own|injected|clamped|model|none)"' "max_output_tokens?=$whole" "model=$string")" \
   "rules=$whole" "scope=$scope" "scope_conflict?=$string" "shadow?=$(object "decision=$verdict" "reason=$string")" \

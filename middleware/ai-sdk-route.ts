@@ -2,16 +2,17 @@
  * Sends a call to another model or with another output limit. Every change is checked on the request as it will
  * be; what can't be changed for certain isn't changed.
  */
+import type { GuardedCall } from '../src/guarded-call.ts';
 import type { SpendRequest } from '../src/prepare.ts';
 import { fieldsOf, isFields, positive, type Fields } from '../src/wire/fields.ts';
 import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
 import { limitIn, type Wire } from '../src/wire/request-body.ts';
 import { hourCacheIn } from './ai-sdk-cache.ts';
+import { featuresOf, withCeiling, withOptions } from './ai-sdk-ceiling.ts';
 import { namespaceOf, promptShape } from './ai-sdk-usage.ts';
 import {
   addedBudget,
   bodyOf,
-  camelCase,
   isWrapped,
   limitKey,
   limitOf,
@@ -22,18 +23,6 @@ import {
   type ModelLike,
   type Sending,
 } from './ai-sdk-wire.ts';
-
-/** The same call with fields of the provider's own options replaced, in every place that the provider reads. */
-function withOptions({ model, params }: Sending, changes: Fields, names?: readonly string[]): Sending {
-  const key = optionsKey(params);
-  const options = fieldsOf(params[key]);
-  const name = namespaceOf(model.provider);
-  // the spelling in camel case wins, but versions before 7 don't read it
-  const places = names ?? (camelCase(name) in options ? [name, camelCase(name)] : [name]);
-  const changed: Record<string, unknown> = { ...options };
-  for (const place of places) changed[place] = { ...fieldsOf(options[place]), ...changes };
-  return { model, params: { ...params, [key]: changed } };
-}
 
 /** The same call with this output limit in its request, or `undefined` where that can't be done for certain. */
 export function withLimit(sending: Sending, limit: number): Sending | undefined {
@@ -173,10 +162,11 @@ function unboundedIn({ model, params }: Sending, wire: Wire): string | undefined
   return hourCacheIn(params, isClaude ? undefined : namesRead(model)) ? HOUR_CACHE : undefined;
 }
 
-/** What a decision asks for: another model, an output limit, or neither. */
+/** What a decision asks for: another model, an output limit, a price ceiling, or none of them. */
 interface Orders {
   model?: string | undefined;
   limit?: number | undefined;
+  maxPrice?: GuardedCall['maxPrice'];
 }
 
 /**
@@ -184,6 +174,12 @@ interface Orders {
  * output limit and the number of answers that its cost was bounded with, and take on no fee.
  */
 export function carryOut(sending: Sending, orders: Orders, resolve?: ResolveModel): Sending | undefined {
+  const { maxPrice } = orders;
+  const placed = placedCall(sending, orders, resolve);
+  return placed === undefined || maxPrice === undefined ? placed : withCeiling(placed, maxPrice);
+}
+
+function placedCall(sending: Sending, orders: Orders, resolve?: ResolveModel): Sending | undefined {
   const { model, limit } = orders;
   if (model === undefined) return limit === undefined ? sending : withLimit(sending, limit);
   const asked = readWire(sending);
@@ -206,6 +202,7 @@ export function spendRequest(sending: Sending, resolve: ResolveModel | undefined
   const prompt = promptShape(sending.params);
   const extra =
     wire.extraText === undefined ? prompt : { ...prompt, texts: [...prompt.texts, wire.extraText] };
+  const features = featuresOf(sending, prompt, wire);
   const limitCanBeSet = withLimit(sending, SOME_LIMIT) !== undefined;
   const unbounded = unboundedIn(sending, wire);
   const limit = limitCanBeSet && wire.limit === undefined ? SOME_LIMIT : wire.limit;
@@ -219,6 +216,9 @@ export function spendRequest(sending: Sending, resolve: ResolveModel | undefined
     choices: wire.choices,
     ...(wire.reasoningTokens !== undefined && { reasoningTokens: wire.reasoningTokens }),
     limitCanBeSet,
+    // what can't be told of its ceiling after all is not sent
+    ...(namespaceOf(sending.model.provider) === 'openrouter' && { ceilingCanBeSet: true }),
+    ...(features.length > 0 && { features }),
     canRoute: (model) => carryOut(sending, { model, limit }, resolve) !== undefined,
   };
 }

@@ -3,6 +3,7 @@
  * providers send all options as they are. Pure.
  */
 import { AgentGuardError } from '../src/errors.ts';
+import type { SpendRequest } from '../src/request.ts';
 import { checkScope, type SpendScope } from '../src/scope.ts';
 import { fieldsOf, isFields, type Fields } from '../src/wire/fields.ts';
 import { optionsKey } from './ai-sdk-wire.ts';
@@ -60,15 +61,24 @@ function withoutStray(params: Fields): Fields {
   return inside(inMode, 'prompt', (prompt) => each(prompt, bareMessage)) as Fields;
 }
 
-/** The call's own scope, and the call without it. Throws `AgentGuardError` for a scope that isn't valid. */
-export function takeScope(given: Fields): { params: Fields; scope: SpendScope | undefined } {
+/** What a call says of itself in its options: its scope and its capabilities. */
+type OwnWords = { scope: SpendScope | undefined } & Pick<SpendRequest, 'claims' | 'capability'>;
+
+/** What the call says of itself, and the call without it. Throws `AgentGuardError` for a scope that isn't valid. */
+export function takeScope(given: Fields): { params: Fields } & OwnWords {
   const key = optionsKey(given);
   const options = fieldsOf(given[key]);
   const params = withoutStray(bare(given) as Fields);
-  const scope = options[OWN];
-  if (scope === undefined || scope === null) return { params, scope: undefined };
-  if (!isFields(scope) || Array.isArray(scope)) {
+  const own = options[OWN];
+  if (own === undefined || own === null) return { params, scope: undefined };
+  if (!isFields(own) || Array.isArray(own)) {
     throw new AgentGuardError('invalid_config', `${key}.${OWN}: expected the fields of a scope`);
   }
-  return { params, scope: checkScope(`${key}.${OWN}`, scope as SpendScope) };
+  const { claims, capability, ...scope } = own as SpendScope & Omit<OwnWords, 'scope'>;
+  return {
+    params,
+    scope: checkScope(`${key}.${OWN}`, scope),
+    ...(claims !== undefined && { claims }),
+    ...(capability !== undefined && { capability }),
+  };
 }

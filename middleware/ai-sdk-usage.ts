@@ -6,7 +6,7 @@ import type { PromptFile, PromptImage, PromptShape } from '../src/estimate.ts';
 import type { CallOutcome } from '../src/settlement.ts';
 import type { ReportedUsage } from '../src/usage.ts';
 import { attempt, fieldsOf, isFields, json, listOf, sum, textOf, type Fields } from '../src/wire/fields.ts';
-import { openRouterCost } from '../src/wire/reported.ts';
+import { openRouterCost, openRouterUpstream } from '../src/wire/reported.ts';
 
 /** `openai` of `openai.responses`: whose options a call reads, and whose price list its models are in. */
 export function namespaceOf(provider: unknown): string {
@@ -109,7 +109,7 @@ export function reportedMetadata(
   metadata: unknown,
   usage: unknown,
   provider: string,
-): Pick<CallOutcome, 'cost' | 'servedProvider' | 'providerRef'> {
+): Pick<CallOutcome, 'cost' | 'upstreamCost' | 'isByok' | 'servedProvider' | 'providerRef'> {
   const all = fieldsOf(metadata);
   const told = fieldsOf(all['openrouter']);
   const toldUsage = fieldsOf(told['usage']);
@@ -117,19 +117,19 @@ export function reportedMetadata(
   const isOpenRouter = namespaceOf(provider) === 'openrouter' || 'is_byok' in raw || 'cost_details' in raw;
   const gateway = fieldsOf(all['gateway']);
   const perplexity = fieldsOf(fieldsOf(all['perplexity'])['cost']);
-  const cost = isOpenRouter
-    ? openRouterCost({
-        cost: toldUsage['cost'] ?? raw['cost'],
-        upstream:
-          fieldsOf(toldUsage['costDetails'])['upstreamInferenceCost'] ??
-          fieldsOf(raw['cost_details'])['upstream_inference_cost'],
-        isByok: raw['is_byok'],
-      })
-    : (gateway['cost'] ?? perplexity['totalCost']);
+  const figures = {
+    cost: toldUsage['cost'] ?? raw['cost'],
+    upstream:
+      fieldsOf(toldUsage['costDetails'])['upstreamInferenceCost'] ??
+      fieldsOf(raw['cost_details'])['upstream_inference_cost'],
+    isByok: raw['is_byok'],
+  };
+  const cost = isOpenRouter ? openRouterCost(figures) : (gateway['cost'] ?? perplexity['totalCost']);
   const servedProvider = textOf(told['provider']);
   const providerRef = textOf(gateway['generationId']);
   return {
     ...(cost !== undefined && cost !== null && { cost }),
+    ...(isOpenRouter && openRouterUpstream(figures)),
     ...(servedProvider !== undefined && { servedProvider }),
     ...(providerRef !== undefined && { providerRef }),
   };

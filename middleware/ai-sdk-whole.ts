@@ -37,11 +37,12 @@ export async function guardedWhole<M extends NamedModel, R>(
   adapter: AdapterGuard,
   { model, given, request, routed, send, outcome }: WholeCall<M, R>,
 ): Promise<R> {
-  const { params, scope } = takeScope(given);
+  const { params, scope, ...words } = takeScope(given);
   const signal = given['abortSignal'] as AbortSignal | undefined;
   const asked = request(params);
   const call = await adapter.begin({
     ...asked,
+    ...words,
     ...(scope !== undefined && { scope }),
     ...(signal !== undefined && { signal }),
   });

@@ -40,10 +40,30 @@ export interface SpendGuardMiddleware {
   wrapStream<R>(call: { doStream(): PromiseLike<R>; params: object; model: ModelLike }): Promise<R>;
 }
 
-/** The scope of one call, for its `providerOptions`: `{ providerOptions: spendOptions({ scope: { userId } }) }`. */
-export function spendOptions(options: { scope: SpendScope }): { spendGuard: Record<string, string> } {
-  const set = Object.entries(checkScope('scope', options.scope)).filter(([, value]) => value !== undefined);
-  return { spendGuard: Object.fromEntries(set) as Record<string, string> };
+/** What one call says of itself. */
+export interface SpendCallOptions {
+  scope?: SpendScope;
+  /** Capabilities that the call has, on the word of this code. */
+  claims?: readonly string[];
+  /** Signed capabilities, as tokens; each is for one call, so set `maxRetries: 0` with them. */
+  capability?: string | readonly string[];
+}
+
+/**
+ * Scope and capabilities of one call, for its `providerOptions`:
+ * `{ providerOptions: spendOptions({ scope: { userId } }) }`.
+ */
+export function spendOptions({ scope, claims, capability }: SpendCallOptions): {
+  spendGuard: Record<string, string | string[]>;
+} {
+  const set = Object.entries(checkScope('scope', scope)).filter(([, value]) => value !== undefined);
+  return {
+    spendGuard: {
+      ...(Object.fromEntries(set) as Record<string, string>),
+      ...(claims !== undefined && { claims: [...claims] }),
+      ...(capability !== undefined && { capability: [capability].flat() }),
+    },
+  };
 }
 
 /** A call that may leave, as it is to be sent. */
@@ -108,25 +128,30 @@ export function spendGuard(policy: Guarding, options: AiSdkGuardOptions = {}): S
   const adapter = adapterGuard(policy, options.scope);
 
   async function open(model: ModelLike, given: Fields): Promise<Opened> {
-    const own = takeScope(given);
-    const asked: Sending = { model, params: own.params };
+    const { params, scope: layer, ...words } = takeScope(given);
+    const asked: Sending = { model, params };
     const signal = given['abortSignal'] as AbortSignal | undefined;
     const request = spendRequest(asked, resolveModel);
     const call = await adapter.begin({
       ...request,
-      ...(own.scope !== undefined && { scope: own.scope }),
+      ...words,
+      ...(layer !== undefined && { scope: layer }),
       ...(signal !== undefined && { signal }),
     });
     const target = call.decision === 'downgrade' ? call.model : undefined;
     let carried: Sending | undefined;
     try {
-      carried = carryOut(asked, { model: target, limit: call.maxOutputTokens }, resolveModel);
+      carried = carryOut(
+        asked,
+        { model: target, limit: call.maxOutputTokens, maxPrice: call.maxPrice },
+        resolveModel,
+      );
     } catch (error) {
       await call.settle({ outcome: 'not_sent' });
       throw error;
     }
     if (carried === undefined) throw await notCarriedOut(call, request.model);
-    const counts = call.reason === 'within_caps' || call.reason === 'over_soft_cap';
+    const counts = call.reason !== 'no_caps' && call.reason !== 'shadow';
     const sending = counts ? tellingCost(pinned(carried)) : carried;
     const isUnchanged = sending.model === model && sending.params === given;
     const named = sending === asked ? request.model : modelOf(sending);

@@ -34,8 +34,9 @@ export async function openAttempt(
   // a guard that is off
   if (call.receipt === undefined) return undefined;
   const model = call.decision === 'downgrade' ? call.model : undefined;
-  const usage = call.reason === 'within_caps' || call.reason === 'over_soft_cap';
-  const carried = carryOut(sending, { model, limit: call.maxOutputTokens, usage });
+  const usage = call.reason !== 'no_caps' && call.reason !== 'shadow';
+  const { maxOutputTokens: limit, maxPrice } = call;
+  const carried = carryOut(sending, { model, limit, maxPrice, usage });
   if (carried === undefined) throw await notCarriedOut(call, asked.model);
   if (carried.body !== sending.body) request.body = carried.body;
   return { call, carried, choices: asked.choices ?? 1, signal, isSent: false };

@@ -36,7 +36,7 @@ function tellsFailure(body: Fields): boolean {
 /** The end of a request that was answered in one piece. Never throws. */
 export function bodyOutcome(text: string): CallOutcome {
   const unread: CallOutcome = { outcome: 'error' };
-  return attempt(() => {
+  return attempt<CallOutcome>(() => {
     const body = fieldsOf(JSON.parse(text));
     const seenOutputTokens = estimateTextTokens(writtenIn(body));
     const outcome = tellsFailure(body) ? 'error' : 'ok';

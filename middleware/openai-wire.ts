@@ -2,7 +2,12 @@
  * What a request of the OpenAI client will cost at most, and the same request with another model or output limit.
  * Reads and writes the body as it goes over the wire. Pure.
  */
+import type { PromptShape } from '../src/estimate.ts';
+import type { GuardedCall } from '../src/guarded-call.ts';
 import type { SpendRequest } from '../src/prepare.ts';
+import type { ModelFeature } from '../src/pricing/price.ts';
+import { toldCeiling } from '../src/wire/ceiling.ts';
+import { neededFeatures, wantsReasoning } from '../src/wire/features.ts';
 import { pictureUnbounded, TOKENS_PER_PICTURE } from '../src/wire/pictures.ts';
 import { fieldsOf, isFields, json, listOf, positive, textOf, type Fields } from '../src/wire/fields.ts';
 import { asksForHourInJson, HOUR_CACHE } from '../src/wire/hour-cache.ts';
@@ -165,6 +170,17 @@ function openRequest({ endpoint, provider }: Sending, why?: string): SpendReques
   };
 }
 
+/** What the model must be able to do for a request. */
+function featuresOf(body: Fields, prompt: PromptShape | undefined, wire: Wire): ModelFeature[] {
+  const format = fieldsOf(fieldsOf(body['text'])['format'] ?? body['response_format'])['type'];
+  return neededFeatures(prompt, {
+    tools: listOf(body['tools'] ?? body['functions']).length > 0,
+    schema: format === 'json_schema',
+    reasoning:
+      wire.reasoningTokens !== undefined || wantsReasoning(body['reasoning'] ?? body['reasoning_effort']),
+  });
+}
+
 /** A request as the guard wants to know it. */
 export function spendRequest(sending: Sending): SpendRequest {
   const { endpoint, provider, fields: body } = sending;
@@ -176,6 +192,7 @@ export function spendRequest(sending: Sending): SpendRequest {
   const why = wire.unbounded ?? unbounded;
   const limit = wire.limit ?? asked.maxOutputTokens;
   const canChange = isWritable(sending);
+  const features = featuresOf(body, asked.prompt, wire);
   return {
     model: wire.model,
     ...(provider !== undefined && { provider }),
@@ -186,6 +203,8 @@ export function spendRequest(sending: Sending): SpendRequest {
     ...(why !== undefined && { unbounded: why }),
     ...(wire.reasoningTokens !== undefined && { reasoningTokens: wire.reasoningTokens }),
     limitCanBeSet: canChange,
+    ...(canChange && provider === 'openrouter' && { ceilingCanBeSet: true }),
+    ...(features.length > 0 && { features }),
     canRoute: () => canChange,
   };
 }
@@ -222,6 +241,8 @@ function withLimit(sending: Sending, body: Fields, limit: number): Fields {
 export interface Orders {
   model?: string | undefined;
   limit?: number | undefined;
+  /** OpenRouter is told of it. Other providers have one price for each model, and nothing to be told. */
+  maxPrice?: GuardedCall['maxPrice'];
   /** Asks for the usage of a streamed chat, which OpenAI tells only then. */
   usage?: boolean;
 }
@@ -242,8 +263,10 @@ function needsUsage({ endpoint, provider }: Sending, body: Fields): boolean {
 export function carryOut(sending: Sending, orders: Orders): Carried | undefined {
   const { model, limit, usage } = orders;
   const { fields } = sending;
+  const maxPrice = sending.provider === 'openrouter' ? orders.maxPrice : undefined;
   const addsUsage = usage === true && fields !== undefined && needsUsage(sending, fields);
-  if (model === undefined && limit === undefined && !addsUsage) return { ...sending, addsUsage };
+  if (model === undefined && limit === undefined && maxPrice === undefined && !addsUsage)
+    return { ...sending, addsUsage };
   if (fields === undefined || !isWritable(sending)) return undefined;
   let changed = fields;
   let { url } = sending;
@@ -253,6 +276,7 @@ export function carryOut(sending: Sending, orders: Orders): Carried | undefined 
     if (sending.endpoint.deployment !== undefined) url = withDeployment(url, model);
   }
   if (limit !== undefined) changed = withLimit(sending, changed, limit);
+  if (maxPrice !== undefined) changed = { ...changed, provider: toldCeiling(changed['provider'], maxPrice) };
   if (addsUsage)
     changed = { ...changed, stream_options: { ...fieldsOf(fields['stream_options']), include_usage: true } };
   return { ...sending, url, body: JSON.stringify(changed), fields: changed, addsUsage };

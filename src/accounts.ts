@@ -1,6 +1,7 @@
 /** Which balances a policy's caps are counted on. */
 import { sha256 } from '#platform';
 import type { Cap, Policy } from './policy.ts';
+import { isRuleFor } from './policy/patterns.ts';
 import { canonicalJson } from './receipts/canonical-json.ts';
 import { base64url } from './receipts/keys.ts';
 import { SCOPE_FIELDS, type ScopeField, type SpendScope } from './scope.ts';
@@ -23,6 +24,8 @@ export interface CapAccount {
   window?: number;
   /** A scope field that the cap counts by and the call doesn't name. */
   missing?: ScopeField;
+  /** Names the ladder of a sticky cap for the call's task. */
+  task?: string;
 }
 
 /** A window that one or more caps follow. */
@@ -41,7 +44,7 @@ export interface CapLayout {
   windowOfAccount: readonly number[];
   /** The distinct windows, in order of first appearance: what a decision's `spans` are for. */
   windows: readonly LayoutWindow[];
-  /** Every model that one of the caps may send a call to. */
+  /** Every model that one of the caps or rules may send a call to. */
   ladder: readonly string[];
 }
 
@@ -51,18 +54,33 @@ function isCalendarWindow(window: WindowKind): boolean {
 }
 
 /**
- * The key of an account: a digest of what is counted – scope values, window, and zone and week start where the
- * calendar matters. Never of policy id, version, amount or action, so that editing a cap keeps what was spent.
+ * The key of an account: a digest of what is counted – scope values, window, models where the cap is on some only, and
+ * zone and week start where the calendar matters. Never of policy id, version, amount or action, so that editing a cap keeps what was spent.
  */
-function accountKey(policy: Policy, window: WindowKind, values: SpendScope): string {
+function accountKey(policy: Policy, { models, window }: Cap, values: SpendScope): string {
   const { timeZone, weekStart } = policy.record;
   const counted = {
+    ...(models !== undefined && { models }),
     scope: values,
     ...(window === 'per_week' && { weekStart }),
     window,
     ...(isCalendarWindow(window) && { zone: timeZone }),
   };
+  return keyOf(counted);
+}
+
+function keyOf(counted: unknown): string {
   return base64url(sha256(canonicalJson(counted)).subarray(0, 16));
+}
+
+/** What a sticky cap remembers a task by: whose ladder it is, of which models, and the task. */
+function taskKey(
+  { record }: Policy,
+  { downgradeTo, sticky }: Cap,
+  { taskId }: SpendScope,
+): string | undefined {
+  if (sticky === undefined || taskId === undefined) return undefined;
+  return keyOf({ ladder: downgradeTo ?? [], scope: { ...record.scope, taskId }, sticky });
 }
 
 function windowName({ timeZone, weekStart }: Calendar, window: WindowKind): string {
@@ -73,16 +91,18 @@ function windowName({ timeZone, weekStart }: Calendar, window: WindowKind): stri
 /** The account of one cap, or the scope field that it lacks. */
 function capAccount(policy: Policy, index: number, scope: SpendScope): Omit<CapAccount, 'window'> {
   const cap = policy.record.caps[index] as Cap;
-  if (cap.window === 'per_call') return { policy, index, cap };
+  const task = taskKey(policy, cap, scope);
+  const base = { policy, index, cap, ...(task !== undefined && { task }) };
+  if (cap.window === 'per_call') return base;
   const values: SpendScope = { ...policy.record.scope };
   const countedBy: readonly ScopeField[] =
     cap.window === 'per_task' ? ['taskId', ...(cap.per ?? [])] : (cap.per ?? []);
   for (const field of countedBy) {
     const value = scope[field];
-    if (value === undefined) return { policy, index, cap, missing: field };
+    if (value === undefined) return { ...base, missing: field };
     values[field] = value;
   }
-  return { policy, index, cap, account: { key: accountKey(policy, cap.window, values), window: cap.window } };
+  return { ...base, account: { key: accountKey(policy, cap, values), window: cap.window } };
 }
 
 function makeLayout(policies: readonly Policy[], scope: SpendScope): CapLayout {
@@ -108,8 +128,26 @@ function makeLayout(policies: readonly Policy[], scope: SpendScope): CapLayout {
     accounts: Array.from(accounts.values(), ({ account }) => account),
     windowOfAccount: Array.from(accounts.values(), ({ window }) => window),
     windows: Array.from(windows.values(), ({ window }) => window),
-    ladder: [...new Set(caps.flatMap(({ cap }) => cap.downgradeTo ?? []))],
+    ladder: [...new Set([...caps.flatMap(({ cap }) => cap.downgradeTo ?? []), ...routes(policies, scope)])],
   };
+}
+
+function routes(policies: readonly Policy[], scope: SpendScope): string[] {
+  return policies.flatMap(({ record }) =>
+    (record.rules ?? []).flatMap((rule) => (isRuleFor(rule, scope) ? (rule.routeTo ?? []) : [])),
+  );
+}
+
+/** The accounts that a decision counts on, each with the position of its window; `uncounted` are caps that don't count. */
+export function countedAccounts(
+  { accounts, caps, windowOfAccount }: CapLayout,
+  uncounted: readonly number[] = [],
+): { account: AccountSelector; window: number }[] {
+  // Caps on one account are for the same models, so that one of them speaks for all.
+  const left = new Set(uncounted.map((index) => caps[index]?.account?.key));
+  return accounts.flatMap((account, position) =>
+    left.has(account.key) ? [] : [{ account, window: windowOfAccount[position] as number }],
+  );
 }
 
 // Task and user ids are unbounded; dropping the cache now and then keeps memory flat.

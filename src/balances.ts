@@ -2,7 +2,7 @@
 import { capLayout, type LayoutWindow } from './accounts.ts';
 import type { Ledger } from './ledgers/ledger.ts';
 import type { NanoUsd } from './money.ts';
-import type { Policy } from './policy.ts';
+import type { CapAction, Policy } from './policy.ts';
 import { scopeMatches, type SpendScope } from './scope.ts';
 import { spanAt, type WindowKind, type WindowSpan } from './windows.ts';
 
@@ -12,7 +12,7 @@ export interface CapBalance {
   /** Position in the policy's `caps`. */
   index: number;
   window: WindowKind;
-  action: 'block' | 'downgrade';
+  action: CapAction;
   amount: NanoUsd;
   spent: NanoUsd;
   held: NanoUsd;

@@ -6,15 +6,22 @@ import { formatUsd, type NanoUsd } from './money.ts';
  *
  * - `scope_conflict`: an inner layer named another value for a scope field that an outer one had set
  * - `scope_required`: the guard or a cap needs a scope field that the call does not name
+ * - `frozen`: the call's scope was frozen
  * - `no_policy`: no policy matches the call's scope
  * - `policy_not_effective`: a matching policy's `effectiveFrom` is still to come
  * - `clock`: the log's head lies in this machine's future
+ * - `capability_invalid`: a signed capability came with the call that can't be trusted, or was used before
+ * - `capability_missing`: a rule requires a capability that the call doesn't have
+ * - `model_not_allowed`: a rule doesn't let the call go to the model, or to a fallback named in the call
  * - `unknown_price`: the model, or a fallback named in the call, has no known price
+ * - `price_ceiling`: the model costs more than a rule allows, or the ceiling can't be sent with the call
  * - `unbounded_cost`: the call has no output limit and none can be set
+ * - `capability_exceeded`: the call could cost more than its signed capability allows
  * - `cap_per_call`: the call alone can cost more than a `per_call` cap
  * - `cap_spent`: what is spent already leaves no room for the call
  * - `cap_held`: room is there, but held by other calls in flight; the wait for it ran out
- * - `no_route`: a cap asks for a cheaper model, and none of its models can carry this call
+ * - `no_route`: a cap or a rule asks for another model, and none of its models can carry this call
+ * - `not_approved`: a cap asks for approval, and nobody gave it in time
  * - `ledger_unavailable`: the ledger can't be read or written, so nothing can be decided
  */
 export type BlockReason = (typeof BLOCK_REASONS)[number];
@@ -23,15 +30,22 @@ export type BlockReason = (typeof BLOCK_REASONS)[number];
 export const BLOCK_REASONS = [
   'scope_conflict',
   'scope_required',
+  'frozen',
   'no_policy',
   'policy_not_effective',
   'clock',
+  'capability_invalid',
+  'capability_missing',
+  'model_not_allowed',
   'unknown_price',
+  'price_ceiling',
   'unbounded_cost',
+  'capability_exceeded',
   'cap_per_call',
   'cap_spent',
   'cap_held',
   'no_route',
+  'not_approved',
   'ledger_unavailable',
 ] as const;
 
@@ -46,6 +60,15 @@ export interface CapInfo {
   reason?: string;
 }
 
+/** The rule that decided, as an error shows it. */
+export interface RuleInfo {
+  policyId: string;
+  /** Position in the policy's `rules`. */
+  index: number;
+  /** The policy author's own words. */
+  reason?: string;
+}
+
 export interface BlockedDetails {
   reason: BlockReason;
   /** One sentence for the developer: what happened and what to do. May name balances. */
@@ -53,6 +76,7 @@ export interface BlockedDetails {
   model: string;
   callId?: string;
   cap?: CapInfo;
+  rule?: RuleInfo;
   /** Milliseconds until a window resets and the same call may pass. */
   retryAfterMs?: number;
   /** The call's worst-case cost, where it could be bounded. */
@@ -79,6 +103,7 @@ export class AgentGuardBlockedError extends Error {
   readonly model: string;
   readonly callId: string | undefined;
   readonly cap: CapInfo | undefined;
+  readonly rule: RuleInfo | undefined;
   readonly retryAfterMs: number | undefined;
   readonly worstCase: NanoUsd | undefined;
 
@@ -88,6 +113,7 @@ export class AgentGuardBlockedError extends Error {
     this.model = details.model;
     this.callId = details.callId;
     this.cap = details.cap;
+    this.rule = details.rule;
     this.retryAfterMs = details.retryAfterMs;
     this.worstCase = details.worstCase;
     for (const mark of MARKS) Object.defineProperty(this, mark.key, { value: mark.value, enumerable: false });

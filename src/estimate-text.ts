@@ -10,8 +10,10 @@
 export interface TextEstimate {
   /** Latin letters, digits, punctuation, Chinese, Japanese, Korean, emoji. */
   plain: number;
-  /** Cyrillic, Greek, Hebrew, Arabic, the Indic scripts, Thai and their neighbours. */
+  /** Cyrillic, Greek, Hebrew, Arabic, the Indic scripts, Thai and their neighbours; Latin letters with rarer marks. */
   complex: number;
+  /** Digits in numbers, which some vocabularies have one by one; o200k's threes are in `plain`. */
+  digits: number;
 }
 
 const LOWER = 1;
@@ -39,7 +41,7 @@ const SCRIPTS: readonly (readonly [number, number, boolean])[] = [
   [0x009f, 1.5, false], // C1 controls
   [0x00bf, 0.9, false], // Latin-1 signs
   [0x00ff, 0.7, false], // Latin letters with marks, which break the word that they stand in
-  [0x024f, 1.35, false], // rarer ones
+  [0x024f, 1.35, true], // rarer ones
   [0x036f, 1.3, false], // phonetic letters, combining marks
   [0x03ff, 0.48, true], // Greek
   [0x052f, 0.3, true], // Cyrillic
@@ -135,6 +137,7 @@ function runTokens(text: string, start: number, end: number): number {
 export function scanText(text: string): TextEstimate {
   let plain = 0;
   let complex = 0;
+  let digits = 0;
   let i = 0;
   while (i < text.length) {
     const unit = text.charCodeAt(i);
@@ -148,15 +151,21 @@ export function scanText(text: string): TextEstimate {
     const kind = ASCII_CLASS[unit] as number;
     const start = i;
     if (kind <= DIGIT) {
-      while (i < text.length && ((ASCII_CLASS[text.charCodeAt(i)] as number | undefined) ?? 9) <= DIGIT)
+      let others = 0;
+      while (i < text.length) {
+        const next = (ASCII_CLASS[text.charCodeAt(i)] as number | undefined) ?? 9;
+        if (next > DIGIT) break;
+        if (next !== DIGIT) others += 1;
         i += 1;
+      }
+      if (others === 0) digits += i - start;
       plain += runTokens(text, start, i);
       continue;
     }
     while (i < text.length && ASCII_CLASS[text.charCodeAt(i)] === kind) i += 1;
     plain += gapTokens(text, kind, start, i);
   }
-  return { plain, complex };
+  return { plain, complex, digits };
 }
 
 /**

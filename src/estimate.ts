@@ -45,20 +45,22 @@ const MARGIN = 1.15;
 interface Factors {
   plain: number;
   complex: number;
+  /** For each digit of a number, on top. */
+  digits: number;
 }
 
 /**
  * How many tokens the families make of what o200k makes one of: Latin and CJK text, and the scripts of
  * `TextEstimate.complex`. For Claude up to 4.6 measured with its published vocabulary of 2023, for Claude
  * since 4.7 Anthropic's "up to 1.35 times" and third parties' 1.47 on top; a model that isn't known errs
- * high.
+ * high, and may take every digit by itself, as Mistral's and Gemma's vocabularies do.
  */
 const FACTORS: Readonly<Record<ModelFamily, Factors>> = {
-  o200k: { plain: 1, complex: 1 },
-  'claude-4.6': { plain: 1.2, complex: 3.2 },
-  'claude-4.7': { plain: 1.75, complex: 3.2 },
-  gemini: { plain: 1.5, complex: 3.2 },
-  unknown: { plain: 1.5, complex: 3.2 },
+  o200k: { plain: 1, complex: 1, digits: 0 },
+  'claude-4.6': { plain: 1.2, complex: 3.2, digits: 0 },
+  'claude-4.7': { plain: 1.75, complex: 3.2, digits: 0 },
+  gemini: { plain: 1.5, complex: 3.2, digits: 0.4 },
+  unknown: { plain: 1.5, complex: 3.2, digits: 0.4 },
 };
 
 /** Role, separators and names around a message: providers' own counts show 3 to 6. */
@@ -128,11 +130,11 @@ function pluggedCount(text: string, countTokens: EstimateOptions['countTokens'])
 }
 
 function dearestFactors(models: readonly (string | undefined)[]): Factors {
-  const dearest = { plain: 0, complex: 0 };
+  const dearest = { plain: 0, complex: 0, digits: 0 };
   for (const model of models) {
-    const { plain, complex } = FACTORS[modelFamily(model)];
-    dearest.plain = Math.max(dearest.plain, plain);
-    dearest.complex = Math.max(dearest.complex, complex);
+    const factors = FACTORS[modelFamily(model)];
+    for (const part of ['plain', 'complex', 'digits'] as const)
+      dearest[part] = Math.max(dearest[part], factors[part]);
   }
   return dearest;
 }
@@ -141,8 +143,9 @@ function boundText(text: string, factors: Factors, options: EstimateOptions): nu
   const counted = pluggedCount(text, options.countTokens);
   if (counted !== undefined) return counted;
   if (options.mode === 'strict') return byteBound(text);
-  const { plain, complex } = scanText(text);
-  const guess = Math.ceil((plain * factors.plain + complex * factors.complex) * MARGIN);
+  const { plain, complex, digits } = scanText(text);
+  const sum = plain * factors.plain + complex * factors.complex + digits * factors.digits;
+  const guess = Math.ceil(sum * MARGIN);
   // the estimate is below the length of most texts, and then the dearer byte count isn't needed
   return guess <= text.length ? guess : Math.min(guess, byteBound(text));
 }

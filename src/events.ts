@@ -1,4 +1,5 @@
 /** What a guard tells about itself through `onEvent`. Silent otherwise. */
+import type { SpendAlert } from './alerts.ts';
 import type { AllowReason } from './decide.ts';
 import type { BlockReason } from './errors.ts';
 import type { NanoUsd } from './money.ts';
@@ -26,6 +27,16 @@ export type SpendEvent =
       source: 'provider' | 'tokens' | 'estimate' | 'hold' | 'none';
       error?: unknown;
     }
+  | {
+      /** The true cost of a call that had been settled at its hold or at an estimate. */
+      type: 'adjustment';
+      callId: string;
+      receipt: Receipt;
+      cost: NanoUsd;
+      /** What is added to the balances; mostly negative. */
+      change: NanoUsd;
+    }
+  | { type: 'alert'; alert: SpendAlert }
   | { type: 'wait'; callId: string; requestedModel: string }
   | { type: 'warning'; code: WarningCode; message: string };
 
@@ -36,7 +47,11 @@ export type SpendEvent =
  * - `route_not_taken`: a model served that the decision did not name
  * - `unstable_key`: `signingKeys` are new to a log that has admitted several others, as when each start makes its own:
  *   whoever reads the log can't tell such a key from a stranger's (told once for each guard)
+ * - `prices_unusable`: the file of synced prices is damaged or can't be read; the embedded catalogue counts
+ * - `late_truth`: the true cost of a call can't be asked for, or could not be recorded; it stays at what it settled at
  * - `shadow`: a policy only records what it would have decided
+ * - `features_unknown`: a call was sent to a model of which nobody knows whether it can do what the call needs
+ * - `alert_not_given`: an alert could not be written, or the webhook didn't take it
  */
 export type WarningCode =
   | 'limit_injected'
@@ -44,4 +59,8 @@ export type WarningCode =
   | 'over_hold'
   | 'route_not_taken'
   | 'unstable_key'
-  | 'shadow';
+  | 'shadow'
+  | 'prices_unusable'
+  | 'late_truth'
+  | 'features_unknown'
+  | 'alert_not_given';

@@ -1,8 +1,10 @@
 /** Why a call was refused and what to do about it, in a sentence for the developer. */
 import type { DecideInput, Decision } from './decide.ts';
-import { capText, type BlockReason, type CapInfo } from './errors.ts';
+import { capText, type BlockReason, type CapInfo, type RuleInfo } from './errors.ts';
 import { formatUsd } from './money.ts';
 import { DEFAULT_MAX_OUTPUT_TOKENS } from './policy.ts';
+import { isAutoRouter } from './policy/patterns.ts';
+import type { Rule } from './policy/types.ts';
 import type { Prepared } from './prepare.ts';
 
 /** The cap that decided, in the words of an error. */
@@ -36,6 +38,8 @@ function sentence(prepared: Prepared, input: DecideInput, decision: Decision): s
       return `the ${what} names another ${detail} than the scope around it. Remove one of the two.`;
     case 'scope_required':
       return `${cap === undefined ? 'the guard' : named} needs ${detail}, and the ${what} names none. Pass it in the scope.`;
+    case 'frozen':
+      return `the scope ${detail} is frozen: nothing in it may be called until somebody unfreezes it.`;
     case 'no_policy':
       return `no policy matches the scope ${JSON.stringify(prepared.scope)}. Add one, or correct the scope.`;
     case 'policy_not_effective':
@@ -45,7 +49,20 @@ function sentence(prepared: Prepared, input: DecideInput, decision: Decision): s
         `the log's last receipt is dated ${new Date(input.now).toISOString()}, which lies in this machine's future. ` +
         'Correct the clock; if the log is what is wrong, accept the present time with `agentguard clock --accept`.'
       );
+    case 'capability_invalid':
+      return `the signed capability that came with it doesn't count: ${detail}.`;
+    case 'capability_missing':
+      return `${ruleText(input, decision)} requires the ${isSigned(input, decision) ? 'signed ' : ''}capability ${detail}, and the ${what} doesn't have it.`;
+    case 'model_not_allowed':
+      return `${ruleText(input, decision)} doesn't let it go to ${detail}. ${allowedText(input, decision)}`;
+    case 'price_ceiling':
+      return priceSentence(prepared, input, decision);
+    case 'capability_exceeded':
+      return `the call could cost ${formatUsd(decision.hold)}, more than its signed capability allows. Set a lower output limit.`;
+    case 'not_approved':
+      return `the call could cost ${formatUsd(decision.hold)}, ${named} has no room for it, and nobody approved it.`;
     case 'unknown_price':
+      if (isAutoRouter(detail)) return AUTO_UNBOUND;
       return prepared.unpriced.get(detail) ?? `${detail} has no known price.`;
     case 'unbounded_cost':
       return `its cost has no upper bound: ${detail}.${boundRemedy(prepared)}`;
@@ -54,10 +71,63 @@ function sentence(prepared: Prepared, input: DecideInput, decision: Decision): s
     case 'cap_held':
       return capSentence(prepared, input, decision, named);
     case 'no_route':
+      if (decision.rule !== undefined)
+        return `${ruleText(input, decision)} sends it to another model, and none of its models can carry this call${uncarried(prepared, input, decision)}.`;
       return `${named} asks for a cheaper model, and none of its models can carry this call${uncarried(prepared, input, decision)}.`;
     case 'ledger_unavailable':
       return 'the ledger is not available.';
   }
+}
+
+const AUTO_UNBOUND =
+  'it lets OpenRouter choose any model, so its cost has no bound. Give it a ceiling with a rule, e.g. ' +
+  '{ maxPrice: { input: "1", output: "5" } }, or name a model.';
+
+/** The rule that decided, in the words of an error. */
+export function ruleInfo(input: DecideInput, decision: Decision): RuleInfo | undefined {
+  const found = ruleOf(input, decision);
+  if (found === undefined || decision.rule === undefined) return undefined;
+  const [policy, index] = decision.rule;
+  const { reason } = found.rule;
+  const policyId = input.policies[policy]?.policy.record.id ?? '';
+  return { policyId, index, ...(reason !== undefined && { reason }) };
+}
+
+function ruleOf({ policies }: DecideInput, { rule }: Decision): { rule: Rule; name: string } | undefined {
+  const policy = rule === undefined ? undefined : policies[rule[0]]?.policy.record;
+  const found = rule === undefined ? undefined : policy?.rules?.[rule[1]];
+  if (policy === undefined || found === undefined) return undefined;
+  const words = found.reason === undefined ? '' : ` (${found.reason})`;
+  return { rule: found, name: `rule ${rule?.[1]} of policy ${policy.id}${words}` };
+}
+
+function ruleText(input: DecideInput, decision: Decision): string {
+  return ruleOf(input, decision)?.name ?? 'a rule';
+}
+
+function isSigned(input: DecideInput, decision: Decision): boolean {
+  return ruleOf(input, decision)?.rule.signed === true;
+}
+
+function allowedText(input: DecideInput, decision: Decision): string {
+  const allowed = ruleOf(input, decision)?.rule.models ?? [];
+  const more = allowed.length > 5 ? ` and ${allowed.length - 5} more` : '';
+  return allowed.length === 0 ? '' : `It allows ${allowed.slice(0, 5).join(', ')}${more}.`;
+}
+
+function priceSentence({ prices }: Prepared, input: DecideInput, decision: Decision): string {
+  const { detail = '' } = decision;
+  const ceiling = ruleOf(input, decision)?.rule.maxPrice;
+  if (ceiling === undefined)
+    return `its price ceiling can't be sent with the call, so ${detail} could cost anything. Name a model.`;
+  const row = prices.get(detail)?.row;
+  const least = [
+    ...(ceiling.input === undefined ? [] : [`$${ceiling.input} per million input tokens`]),
+    ...(ceiling.output === undefined ? [] : [`$${ceiling.output} per million output tokens`]),
+    `$${ceiling.request ?? '0.00'} per request`,
+  ];
+  const costs = row === undefined ? '' : ` ($${row.input} in, $${row.output} out)`;
+  return `${detail}${costs} is above the ceiling of ${ruleText(input, decision)}: ${least.join(', ')}.`;
 }
 
 /** Why a cap has no room for the call. */
@@ -130,8 +200,8 @@ const NO_INPUT = 'neither inputTokens nor a prompt was given';
 
 /** Each model of the cap that decided, and what keeps the call from it. */
 function uncarried(prepared: Prepared, input: DecideInput, decision: Decision): string {
-  const ladder =
-    (decision.cap === undefined ? undefined : input.caps[decision.cap])?.ref.cap.downgradeTo ?? [];
+  const capped = decision.cap === undefined ? undefined : input.caps[decision.cap];
+  const ladder = ruleOf(input, decision)?.rule.routeTo ?? capped?.ref.cap.downgradeTo ?? [];
   const { found } = prepared.uncarried;
   const reasons = ladder.map((model) => `${model}: ${obstacle(model, prepared)}`);
   const remedy = found.some((model) => ladder.includes(model))
@@ -149,5 +219,9 @@ function obstacle(model: string, { uncarried: { found }, prices, request }: Prep
   if (contextLength !== undefined && 'tokens' in input && input.tokens > contextLength) {
     return `its context of ${contextLength.toLocaleString('en-US')} tokens is too short`;
   }
-  return 'its cost has no upper bound';
+  const { features } = price.row;
+  const lacking = request.features?.find((feature) => features?.includes(feature) === false);
+  return lacking === undefined
+    ? 'its cost has no upper bound, or a rule is against it'
+    : `it lacks ${lacking}`;
 }

@@ -1,11 +1,17 @@
 /** The guard: decides, holds and records each call on one ledger. */
 import { defaultLedger } from '#default-ledger';
+import { countedAccounts } from './accounts.ts';
+import { dueAlerts, hasAlerts } from './alerts.ts';
+import { approvalDrafts, ask, decideWith, isUnasked, type Approval, type OnAsk } from './approvals.ts';
 import { capBalances, type CapBalance } from './balances.ts';
-import { decide, type DecideInput, type Decision } from './decide.ts';
-import { AgentGuardBlockedError, AgentGuardError, type BlockReason } from './errors.ts';
-import { blockMessage, capInfo } from './explain.ts';
-import { guardedCall, type GuardedCall, type Settlement } from './guarded-call.ts';
-import { HoldQueue, type Answer, type Attempt } from './hold-queue.ts';
+import { presentedCapabilities } from './capability.ts';
+import { writeFreeze, writeGrant, type ControlNote, type GrantRequest } from './control.ts';
+import { decide, type CapState, type DecideInput, type Decision } from './decide.ts';
+import { AgentGuardBlockedError, AgentGuardError, type BlockReason, type CapInfo } from './errors.ts';
+import { blockMessage, capInfo, ruleInfo } from './explain.ts';
+import { guardedCall, unguardedCall, type GuardedCall, type Settlement } from './guarded-call.ts';
+import { HoldQueue, type Answer } from './hold-queue.ts';
+import { LateTruths, type Reconciled } from './late-truth.ts';
 import type { Hold, Ledger, LedgerView, Transaction } from './ledgers/ledger.ts';
 import { nanoUsdFromUsd, type NanoUsd } from './money.ts';
 import {
@@ -15,49 +21,20 @@ import {
   readOptions,
   type SpendGuardOptions,
 } from './options.ts';
-import { decideInput, prepare, prepareCharge, type Prepared, type SpendRequest } from './prepare.ts';
-import { randomId } from './receipts/keys.ts';
+import { decideInput, prepare, prepareCharge, type Prepared } from './prepare.ts';
+import { syncedProblem } from './pricing/synced.ts';
+import { PromptCaches } from './prompt-caches.ts';
+import { requestProblem, type SpendRequest } from './request.ts';
+import type { SettledCost } from './settlement.ts';
+import { GUARD, type ReconcileOptions, type SpendCharge, type SpendGuard } from './spend-guard.ts';
+import { Teller } from './teller.ts';
+import { accountsInTheWay, blockAccounts } from './waiting.ts';
 import type { Receipt } from './receipts/payloads.ts';
 import { decisionDraft, expiryDrafts, foundationDrafts } from './record.ts';
-import { currentScope, layerScopes, type SpendScope } from './scope.ts';
+import { currentCapabilities, currentScope, layerScopes, type SpendScope } from './scope.ts';
 import type { WindowSpan } from './windows.ts';
 
-/** A charge for something that isn't a model call, whose cost is known beforehand: a paid tool, a search. */
-export interface SpendCharge {
-  /** Names the thing in the log. */
-  label: string;
-  /** US dollars, as a decimal string or number; finer than a nano-dollar is refused. */
-  usd: string | number;
-  scope?: SpendScope;
-  signal?: AbortSignal;
-}
-
-/** Puts calls under policies. Adapters that share a guard share ledger, keys and log. */
-export interface SpendGuard extends AsyncDisposable {
-  /**
-   * Decides a call and holds its worst case. Resolves once the signed decision has the ledger's durability; then
-   * the call may leave. Rejects with `AgentGuardBlockedError` when it may not, with the signal's reason when the
-   * caller gave up waiting, and with `AgentGuardError` (`invalid_config`) for a request that makes no sense.
-   */
-  begin(request: SpendRequest): Promise<GuardedCall>;
-  /** What `begin` would decide now. Writes nothing and holds nothing. */
-  preview(request: SpendRequest): Promise<Decision>;
-  /** Decides and settles a known cost at once. Rejects as `begin` does. */
-  charge(charge: SpendCharge): Promise<Settlement>;
-  /** Every cap that counts for a scope, with what is spent and held. `per_call` caps are left out. */
-  balances(scope?: SpendScope): Promise<CapBalance[]>;
-  /** Resolves when every receipt written so far is durable. */
-  flush(): Promise<void>;
-  /** Closes the ledger, for every guard that shares it. */
-  close(): Promise<void>;
-}
-
-const GUARD = Symbol.for('agentguard.spend/guard@1');
-
-/** True for what `createSpendGuard` returns, also from another copy of this package. */
-export function isSpendGuard(value: unknown): value is SpendGuard {
-  return typeof value === 'object' && value !== null && GUARD in value;
-}
+export { isSpendGuard, type ReconcileOptions, type SpendCharge, type SpendGuard } from './spend-guard.ts';
 
 /** The log's own key and three that were admitted: a fourth is one too many to be on purpose. */
 const MANY_KEYS = 4;
@@ -86,13 +63,28 @@ export function guardWith(options: SpendGuardOptions, seams?: GuardSeams): Spend
   return new Guard(settings, ledger);
 }
 
-type Outcome = { call: GuardedCall; error?: never } | { error: AgentGuardBlockedError; call?: never };
+/** What became of a call. With `ask` nothing is decided yet: somebody must say whether it may pass a cap. */
+type Outcome =
+  | { call: GuardedCall; error?: never; ask?: never }
+  | { error: AgentGuardBlockedError; call?: never; ask?: never }
+  | { ask: Decided; call?: never; error?: never };
+
+/** A call on its way through the guard. */
+interface Begun {
+  id: string;
+  prepared: Prepared;
+  provider: string | undefined;
+  /** What was answered so far about passing caps. */
+  approvals: readonly Approval[];
+}
 
 interface Decided {
   decision: Decision;
   input: DecideInput;
   until: number;
   spans: readonly WindowSpan[];
+  /** True when holds that ran out were ended beside it. */
+  hasExpired: boolean;
 }
 
 class Guard implements SpendGuard {
@@ -100,23 +92,45 @@ class Guard implements SpendGuard {
   readonly #settings: GuardSettings;
   readonly #ledger: Ledger;
   readonly #queue: HoldQueue;
-  #warnedOfLimit = false;
+  readonly #late: LateTruths;
+  #priceProblem: string | undefined;
+  readonly #caches = new PromptCaches();
+  /** Alerts that are being written or told. */
+  readonly #telling = new Set<Promise<unknown>>();
+  readonly #teller: Teller;
   #warnedOfKey = false;
 
   constructor(settings: GuardSettings, ledger: Ledger) {
     this.#settings = settings;
     this.#ledger = ledger;
     this.#queue = queueOf(ledger);
+    const { lateTruth, signing, tell } = settings;
+    this.#late = new LateTruths(lateTruth, {
+      ledger,
+      signing,
+      tell,
+      freed: (accounts) => this.#queue.pump(accounts),
+    });
+    this.#teller = new Teller(settings.tell);
   }
 
   async begin(request: SpendRequest): Promise<GuardedCall> {
     if (!this.#settings.enabled) return unguardedCall(request);
-    const prepared = prepare(request, this.#settings);
+    const prepared = await this.#prepare(request);
+    this.#tellOfPrices();
     return this.#begin(prepared, request.provider, request.signal);
   }
 
+  /** Synced prices that can't be used are told once each time they change. */
+  #tellOfPrices(): void {
+    const message = syncedProblem();
+    if (message === this.#priceProblem) return;
+    this.#priceProblem = message;
+    if (message !== undefined) this.#settings.tell({ type: 'warning', code: 'prices_unusable', message });
+  }
+
   async preview(request: SpendRequest): Promise<Decision> {
-    const prepared = prepare(request, this.#settings);
+    const prepared = await this.#prepare(request);
     const { result } = await this.#ledger.transact(prepared.layout.accounts, (view) => ({
       drafts: [],
       result: decide(decideInput(prepared, view, this.#settings.now()).input),
@@ -124,7 +138,22 @@ class Guard implements SpendGuard {
     return result;
   }
 
-  async charge({ label, usd, scope, signal }: SpendCharge): Promise<Settlement> {
+  /** Makes a request ready; its signed capabilities are verified here, before the ledger is asked. */
+  async #prepare(request: SpendRequest): Promise<Prepared> {
+    const problem = requestProblem(request);
+    if (problem !== undefined) throw new AgentGuardError('invalid_config', problem);
+    const now = this.#settings.now();
+    const tokens = [
+      ...currentCapabilities(),
+      ...(request.capability === undefined ? [] : [request.capability].flat()),
+    ];
+    const presented = presentedCapabilities(tokens, this.#settings.capabilities, now);
+    const capabilities = Array.isArray(presented) ? presented : await presented;
+    const cachedTokens = (scope: SpendScope, model: string): number => this.#caches.tokens(scope, model, now);
+    return prepare(request, this.#settings, { capabilities, cachedTokens });
+  }
+
+  async charge({ label, usd, scope, claims, signal }: SpendCharge): Promise<Settlement> {
     if (typeof label !== 'string' || label === '') {
       throw new AgentGuardError('invalid_config', 'charge.label: expected the name of what is charged');
     }
@@ -141,7 +170,8 @@ class Guard implements SpendGuard {
       );
     }
     if (!this.#settings.enabled) return { amount, source: 'none', receipt: undefined };
-    const call = await this.#begin(prepareCharge(label, amount, scope, this.#settings), undefined, signal);
+    const charge = { label, amount, ...(scope && { scope }), ...(claims && { claims }) };
+    const call = await this.#begin(prepareCharge(charge, this.#settings), undefined, signal);
     return call.settle({ outcome: 'ok' });
   }
 
@@ -150,12 +180,35 @@ class Guard implements SpendGuard {
     return capBalances(this.#ledger, this.#settings.policies, layered);
   }
 
-  flush(): Promise<void> {
-    return this.#ledger.flush();
+  grant(grant: GrantRequest): Promise<Receipt> {
+    const records = this.#settings.policies.map(({ record }) => record);
+    return writeGrant(this.#ledger, records, grant);
   }
 
-  close(): Promise<void> {
-    return this.#ledger.close();
+  reconcile({ lateTruth, signal }: ReconcileOptions = {}): Promise<Reconciled> {
+    const source = lateTruth ?? this.#late.source;
+    const message = 'reconcile: lateTruth: expected a source such as openRouterGenerations({ apiKey })';
+    if (source === undefined) return Promise.reject(new AgentGuardError('invalid_config', message));
+    return this.#late.reconcile(source, signal ?? new AbortController().signal);
+  }
+
+  freeze(scope: SpendScope, note?: ControlNote): Promise<Receipt | undefined> {
+    return writeFreeze(this.#ledger, scope, true, note);
+  }
+
+  unfreeze(scope: SpendScope, note?: ControlNote): Promise<Receipt | undefined> {
+    return writeFreeze(this.#ledger, scope, false, note);
+  }
+
+  async flush(): Promise<void> {
+    await Promise.all(this.#telling);
+    await this.#ledger.flush();
+  }
+
+  async close(): Promise<void> {
+    this.#late.close();
+    await Promise.race([Promise.all(this.#telling), pause(ALERTS_AT_CLOSE_MS)]);
+    await this.#ledger.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -164,32 +217,54 @@ class Guard implements SpendGuard {
 
   async #begin(prepared: Prepared, provider: string | undefined, signal?: AbortSignal): Promise<GuardedCall> {
     signal?.throwIfAborted();
-    const id = this.#settings.newId();
+    const approvals: Approval[] = [];
+    const begun: Begun = { id: this.#settings.newId(), prepared, provider, approvals };
+    for (;;) {
+      const { call, error, ask: question } = await this.#decided(begun, signal);
+      if (signal?.aborted) {
+        await call?.settle({ outcome: 'not_sent' });
+        throw signal.reason;
+      }
+      if (error !== undefined) throw error;
+      if (call !== undefined) return call;
+      approvals.push(await this.#ask(begun, question, signal));
+      signal?.throwIfAborted();
+    }
+  }
+
+  /** Asks whether the call may pass the cap that a decision named. Nothing is held meanwhile. */
+  async #ask(
+    { id, prepared }: Begun,
+    { decision, input }: Decided,
+    signal: AbortSignal | undefined,
+  ): Promise<Approval> {
+    const cap = decision.cap as number;
+    const { spent, held } = input.caps[cap] as CapState;
+    const { onAsk, askTimeoutMs } = this.#settings;
+    const question = {
+      callId: id,
+      model: prepared.request.model,
+      scope: prepared.scope,
+      cap: capInfo(input, decision) as CapInfo,
+      worstCase: decision.hold,
+      spent,
+      held,
+    };
+    const answer = await ask(onAsk as OnAsk, question, askTimeoutMs, signal);
+    return { cap, hold: decision.hold, ...answer };
+  }
+
+  /** The outcome of a call, after waiting for other calls' holds where only they stand in its way. */
+  async #decided(begun: Begun, signal: AbortSignal | undefined): Promise<Outcome> {
+    const { id, prepared } = begun;
     const { waitForHoldsMs } = this.#settings;
     const attempt = async (last: boolean): Promise<Answer<Outcome>> => {
-      const answer = await this.#attempt(id, prepared, provider, !last);
+      const answer = await this.#attempt(begun, !last);
       // The caller may have left the queue while the decision was being written: the call never leaves.
       if (signal?.aborted && 'decided' in answer) await answer.decided.call?.settle({ outcome: 'not_sent' });
       return answer;
     };
-    const { error, call } = await this.#decided(id, prepared, attempt, waitForHoldsMs, signal);
-    if (signal?.aborted) {
-      await call?.settle({ outcome: 'not_sent' });
-      throw signal.reason;
-    }
-    if (error !== undefined) throw error;
-    return call;
-  }
-
-  /** The outcome of a call, after waiting for other calls' holds where only they stand in its way. */
-  async #decided(
-    id: string,
-    prepared: Prepared,
-    attempt: Attempt<Outcome>,
-    waitMs: number,
-    signal: AbortSignal | undefined,
-  ): Promise<Outcome> {
-    const mayWait = waitMs > 0;
+    const mayWait = waitForHoldsMs > 0;
     let inTheWay: readonly string[] = mayWait ? this.#queue.busyAmong(blockAccounts(prepared)) : [];
     if (inTheWay.length === 0) {
       const answer = await attempt(!mayWait);
@@ -197,32 +272,35 @@ class Guard implements SpendGuard {
       ({ inTheWay } = answer);
     }
     this.#settings.tell({ type: 'wait', callId: id, requestedModel: prepared.request.model });
-    return this.#queue.wait(inTheWay, attempt, waitMs, signal);
+    return this.#queue.wait(inTheWay, attempt, waitForHoldsMs, signal);
   }
 
-  /** One transaction: decides, and writes the decision unless it is worth waiting for holds. */
-  async #attempt(
-    id: string,
-    prepared: Prepared,
-    provider: string | undefined,
-    mayWait: boolean,
-  ): Promise<Answer<Outcome>> {
-    const { leaseMs, now, signing } = this.#settings;
-    const body = (view: LedgerView): Transaction<Answer<Decided>> => {
+  /** One transaction: decides, and writes the decision unless it is worth waiting for holds, or asking somebody. */
+  async #attempt(begun: Begun, mayWait: boolean): Promise<Answer<Outcome>> {
+    const { id, prepared, approvals } = begun;
+    const { leaseMs, now, onAsk, signing } = this.#settings;
+    type Tried = Answer<Decided | { ask: Decided }>;
+    const body = (view: LedgerView): Transaction<Tried> => {
       this.#warnOfKey(view);
       const expired = expiryDrafts(view);
-      const { input, spans } = decideInput(prepared, view, now());
-      const decision = decide(input);
+      const { input, spans, decision } = decideWith(approvals, (approved) =>
+        decideInput(prepared, view, now(), approved),
+      );
       if (decision.reason === 'cap_held' && mayWait) {
         return { drafts: expired, result: { inTheWay: accountsInTheWay(input, decision.hold) } };
       }
       const until = view.now + leaseMs;
+      const decided = { decision, input, until, spans, hasExpired: expired.length > 0 };
+      if (onAsk !== undefined && isUnasked(decision, approvals)) {
+        return { drafts: expired, result: { decided: { ask: decided } } };
+      }
       const drafts = [
         ...expired,
         ...foundationDrafts(view, input),
+        ...approvalDrafts(id, approvals),
         decisionDraft(id, input, decision, spans, until, prepared.uncarried.found),
       ];
-      return { drafts, result: { decided: { decision, input, until, spans } } };
+      return { drafts, result: { decided } };
     };
     const committed = await this.#ledger
       .transact(prepared.layout.accounts, body, signing)
@@ -231,10 +309,10 @@ class Guard implements SpendGuard {
       });
     const { result, receipts } = committed;
     if ('inTheWay' in result) return result;
-    const { decided } = result;
+    if ('ask' in result.decided) return { decided: result.decided };
     const receipt = receipts.at(-1) as Receipt;
-    this.#tellDecision(id, prepared, decided, receipt);
-    return { decided: this.#outcome(id, prepared, provider, decided, receipt) };
+    this.#teller.decided(id, result.decided.input, result.decided.decision, receipt);
+    return { decided: this.#outcome(begun, result.decided, receipt) };
   }
 
   /** Keys that are made anew at each start leave a log that admits a stranger every time. */
@@ -250,64 +328,69 @@ class Guard implements SpendGuard {
   }
 
   #outcome(
-    id: string,
-    prepared: Prepared,
-    provider: string | undefined,
-    { decision, input, until, spans }: Decided,
+    { id, prepared, provider }: Begun,
+    { decision, input, until, spans, hasExpired }: Decided,
     receipt: Receipt,
   ): Outcome {
     const { route } = decision;
+    if (hasExpired || route === undefined) this.#giveAlerts(prepared, spans);
     if (route === undefined) return { error: this.#refusal(id, prepared, input, decision) };
-    const { accounts: selectors, windowOfAccount } = prepared.layout;
-    const accounts = selectors.map(
-      ({ key }, position) => [key, spans[windowOfAccount[position] as number]?.start ?? 0] as const,
+    const accounts = countedAccounts(prepared.layout, decision.uncounted).map(
+      ({ account, window }) => [account.key, spans[window]?.start ?? 0] as const,
     );
     const hold: Hold = { call: id, amount: decision.hold, until, accounts };
-    const { priceOf, signing, tell, waitUntil } = this.#settings;
-    const context = { ledger: this.#ledger, queue: this.#queue, signing, provider, priceOf, tell, waitUntil };
+    const { now, priceOf, signing, tell, waitUntil } = this.#settings;
+    const onSettled = ({ usage }: SettledCost): void => {
+      this.#caches.remember(prepared.scope, route.model, usage, now());
+      this.#giveAlerts(prepared, spans);
+    };
+    const context = {
+      ledger: this.#ledger,
+      queue: this.#queue,
+      signing,
+      provider,
+      late: this.#late,
+      priceOf,
+      now,
+      tell,
+      waitUntil,
+      onSettled,
+    };
     return { call: guardedCall({ id, prepared, decision: { ...decision, route }, receipt, hold }, context) };
+  }
+
+  /** Gives the alerts that are due on a call's caps, beside the call and never in its way. */
+  #giveAlerts(prepared: Prepared, spans: readonly WindowSpan[]): void {
+    if (!hasAlerts(prepared)) return;
+    const { signing, tell, tellAlert, waitUntil } = this.#settings;
+    const work = dueAlerts(prepared, spans, this.#ledger, signing)
+      .then((alerts) => Promise.all(alerts.map(tellAlert)))
+      .catch(() => {
+        // The next settlement looks again.
+        tell({
+          type: 'warning',
+          code: 'alert_not_given',
+          message: 'alerts could not be written; tried again later',
+        });
+      })
+      .finally(() => this.#telling.delete(work));
+    this.#telling.add(work);
+    waitUntil(work);
   }
 
   #refusal(id: string, prepared: Prepared, input: DecideInput, decision: Decision): AgentGuardBlockedError {
     const cap = capInfo(input, decision);
+    const rule = ruleInfo(input, decision);
     return new AgentGuardBlockedError({
       reason: decision.reason as BlockReason,
       message: blockMessage(prepared, input, decision),
       model: prepared.request.model,
       callId: id,
       ...(cap !== undefined && { cap }),
+      ...(rule !== undefined && { rule }),
       ...(decision.retryAt !== undefined && { retryAfterMs: Math.max(0, decision.retryAt - input.now) }),
       ...(decision.hold > 0n && { worstCase: decision.hold }),
     });
-  }
-
-  #tellDecision(id: string, prepared: Prepared, { decision, input }: Decided, receipt: Receipt): void {
-    const { tell } = this.#settings;
-    const { route } = decision;
-    tell({
-      type: 'decision',
-      callId: id,
-      decision: decision.decision,
-      reason: decision.reason,
-      scope: prepared.scope,
-      requestedModel: prepared.request.model,
-      ...(route && { model: route.model }),
-      hold: decision.hold,
-      receipt,
-    });
-    if (decision.shadow !== undefined) {
-      const { decision: would, reason } = decision.shadow;
-      tell({
-        type: 'warning',
-        code: 'shadow',
-        message: `${input.request.model}: shadow policies say ${would} (${reason})`,
-      });
-    }
-    if (route?.limit === 'injected' && !this.#warnedOfLimit) {
-      this.#warnedOfLimit = true;
-      const message = `calls without an output limit get ${route.maxOutputTokens} tokens; set policy.maxOutputTokens`;
-      tell({ type: 'warning', code: 'limit_injected', message });
-    }
   }
 
   /** Fails closed: what can't be decided and recorded does not leave. */
@@ -324,32 +407,12 @@ class Guard implements SpendGuard {
   }
 }
 
-/** The accounts of the caps that may make a call wait. */
-function blockAccounts({ layout }: Prepared): string[] {
-  return layout.caps.flatMap(({ account, cap, policy }) =>
-    account !== undefined && cap.action === 'block' && policy.record.mode === 'enforce' ? [account.key] : [],
-  );
-}
+/** How long closing waits for alerts that nobody takes. */
+const ALERTS_AT_CLOSE_MS = 5000;
 
-/** The accounts on which other calls' holds leave no room for `cost`. */
-function accountsInTheWay({ caps }: DecideInput, cost: NanoUsd): string[] {
-  return caps.flatMap(({ ref: { account, cap, index, policy }, spent, held }) => {
-    const binds = account !== undefined && cap.action === 'block' && policy.record.mode === 'enforce';
-    return binds && spent + held + cost > (policy.amounts[index] as NanoUsd) ? [account.key] : [];
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer: unknown = setTimeout(resolve, ms);
+    (timer as { unref?: () => void }).unref?.();
   });
-}
-
-/** What a guard that is off lets through: everything, as it was asked for. */
-function unguardedCall(request: SpendRequest): GuardedCall {
-  return {
-    id: randomId(),
-    decision: 'allow',
-    reason: 'no_caps',
-    model: request.model,
-    fallbacks: request.fallbacks ?? [],
-    maxOutputTokens: undefined,
-    hold: 0n,
-    receipt: undefined,
-    settle: () => Promise.resolve({ amount: 0n, source: 'none', receipt: undefined }),
-  };
 }

@@ -2,14 +2,17 @@
 import type { AllowReason, Decision, Route } from './decide.ts';
 import type { SpendEvent } from './events.ts';
 import type { HoldQueue } from './hold-queue.ts';
+import type { LateTruths } from './late-truth.ts';
 import type { Hold, Ledger, LedgerView, Transaction, TransactOptions } from './ledgers/ledger.ts';
 import type { NanoUsd } from './money.ts';
 import type { Prepared } from './prepare.ts';
-import type { findPrice } from './pricing/find-price.ts';
+import { namesOneModel, type findPrice } from './pricing/find-price.ts';
 import type { Price } from './pricing/price.ts';
-import { isSameModel } from './pricing/resolve.ts';
+import { isAutoRouter } from './policy/patterns.ts';
+import { randomId } from './receipts/keys.ts';
 import type { Receipt } from './receipts/payloads.ts';
 import { endingDraft, expiryDrafts } from './record.ts';
+import type { SpendRequest } from './request.ts';
 import { settledCost, soundOutcome, type CallOutcome, type SettledCost } from './settlement.ts';
 
 /** What a call came to. */
@@ -30,6 +33,8 @@ export interface GuardedCall {
   readonly fallbacks: readonly string[];
   /** The output limit to set on the call; `undefined` to leave the call's own as it is. */
   readonly maxOutputTokens: number | undefined;
+  /** The ceiling that OpenRouter must be told as `provider.max_price`; `undefined` where no rule sets one. */
+  readonly maxPrice: { input?: string; output?: string; request?: string } | undefined;
   /** The worst-case cost that is held while the call is in flight. */
   readonly hold: NanoUsd;
   /** The decision's receipt; `undefined` when the guard is off. */
@@ -48,9 +53,13 @@ export interface CallContext {
   signing: TransactOptions;
   provider: string | undefined;
   priceOf: typeof findPrice;
+  now: () => number;
+  late: LateTruths;
   tell: (event: SpendEvent) => void;
   /** Keeps a serverless function alive until a settlement is written. */
   waitUntil: (work: Promise<unknown>) => void;
+  /** Told when a settlement is written. */
+  onSettled: (cost: SettledCost) => void;
 }
 
 interface Opened {
@@ -74,6 +83,7 @@ class Call implements GuardedCall {
   readonly model: string;
   readonly fallbacks: readonly string[];
   readonly maxOutputTokens: number | undefined;
+  readonly maxPrice: { input?: string; output?: string; request?: string } | undefined;
   readonly hold: NanoUsd;
   readonly receipt: Receipt;
   readonly #opened: Opened;
@@ -90,6 +100,7 @@ class Call implements GuardedCall {
     this.fallbacks = route.fallbacks;
     this.maxOutputTokens =
       route.limit === 'injected' || route.limit === 'clamped' ? route.maxOutputTokens : undefined;
+    this.maxPrice = route.maxPrice;
     this.hold = decision.hold;
     this.receipt = opened.receipt;
     this.#opened = opened;
@@ -112,10 +123,14 @@ class Call implements GuardedCall {
       route: decision.route,
       hold: decision.hold,
       price,
+      at: [Date.parse(this.receipt.payload.issued_at), this.#context.now()],
     });
     const { receipt, error } = await this.#write(outcome, cost, isFallback);
     this.#tell(outcome, cost, receipt, error);
+    const truth = this.#context.late.expect(receipt);
+    if (truth !== undefined) this.#context.waitUntil(truth);
     if (isFallback) this.#tellFallback(outcome.servedModel ?? '');
+    if (receipt !== undefined) this.#context.onSettled(cost);
     this.#context.queue.pump(this.#opened.hold.accounts.map(([key]) => key));
     return { ...cost, receipt };
   }
@@ -158,9 +173,12 @@ class Call implements GuardedCall {
     const { provider, priceOf } = this.#context;
     if (servedModel === undefined || servedModel === this.model) return { price: asked, isFallback: false };
     const found = priceOf(servedModel, provider);
+    // Whatever the router chose is what was asked for.
+    if (isAutoRouter(this.model))
+      return { price: 'price' in found ? found.price : undefined, isFallback: false };
     // Providers also answer with internal names of the model that was asked for; a name that nobody knows is that.
     if (!('price' in found)) return { price: asked, isFallback: this.fallbacks.includes(servedModel) };
-    if (!isSameModel(servedModel, this.model, provider)) return { price: found.price, isFallback: true };
+    if (!namesOneModel(servedModel, this.model, provider)) return { price: found.price, isFallback: true };
     // A dated version may cost more than the name that was asked for, and an override may say what that costs.
     return { price: asked?.row.source === 'override' ? asked : found.price, isFallback: false };
   }
@@ -187,8 +205,24 @@ class Call implements GuardedCall {
 
   #tellFallback(servedModel: string): void {
     const { provider, tell } = this.#context;
-    if (this.fallbacks.some((named) => isSameModel(servedModel, named, provider))) return;
+    if (this.fallbacks.some((named) => namesOneModel(servedModel, named, provider))) return;
     const message = `the call was sent to ${this.model}, and ${servedModel} served it`;
     tell({ type: 'warning', code: 'route_not_taken', message });
   }
+}
+
+/** What a guard that is off lets through: everything, as it was asked for. */
+export function unguardedCall(request: SpendRequest): GuardedCall {
+  return {
+    id: randomId(),
+    decision: 'allow',
+    reason: 'no_caps',
+    model: request.model,
+    fallbacks: request.fallbacks ?? [],
+    maxOutputTokens: undefined,
+    maxPrice: undefined,
+    hold: 0n,
+    receipt: undefined,
+    settle: () => Promise.resolve({ amount: 0n, source: 'none', receipt: undefined }),
+  };
 }

@@ -1,8 +1,20 @@
 /** Spend control for LLM calls, inside your process. */
-export { createSpendGuard, isSpendGuard, type SpendCharge, type SpendGuard } from './guard.ts';
+export {
+  createSpendGuard,
+  isSpendGuard,
+  type ReconcileOptions,
+  type SpendCharge,
+  type SpendGuard,
+} from './guard.ts';
 export type { SpendGuardOptions } from './options.ts';
 export type { CapBalance } from './balances.ts';
-export type { SpendRequest } from './prepare.ts';
+export type { SpendRequest } from './request.ts';
+export type { ControlNote, GrantRequest } from './control.ts';
+export type { SpendAlert } from './alerts.ts';
+export type { WebhookOptions } from './webhook.ts';
+export type { ApprovalAnswer, ApprovalQuestion } from './approvals.ts';
+export type { CapabilityVerifier } from './capability.ts';
+export { CAPABILITY_TIERS, type CapabilityTier } from './capability-names.ts';
 export type { GuardedCall, Settlement } from './guarded-call.ts';
 export type { CallOutcome, SettledCost } from './settlement.ts';
 export type { SpendEvent, WarningCode } from './events.ts';
@@ -14,10 +26,25 @@ export {
   type Decision,
   type Route,
 } from './decide.ts';
-export { definePolicy, parsePolicy, type Policy, type SpendCap, type SpendPolicy } from './policy.ts';
+export {
+  definePolicy,
+  parsePolicy,
+  type CapAction,
+  type ModelRule,
+  type Policy,
+  type PriceCeiling,
+  type RuleFilter,
+  type SpendCap,
+  type SpendPolicy,
+} from './policy.ts';
 export { withSpendGuard, type OpenAIGuardOptions } from '../middleware/openai.ts';
 export { withSpendScope, type ScopeField, type SpendScope } from './scope.ts';
 export { setCostOverride, clearCostOverrides, type CostOverride } from './pricing/overrides.ts';
+export { openRouterGenerations, type OpenRouterGenerationsOptions } from './openrouter-generations.ts';
+export { LookUpRefused, type LateTruth, type LateTruthSource, type Reconciled } from './late-truth.ts';
+export { loadPrices } from './pricing/synced.ts';
+export { hasHourCacheRate } from './pricing/find-price.ts';
+export { MODEL_FEATURES, type ModelFeature, type PriceOverride, type PriceRow } from './pricing/price.ts';
 export type { TokenUsage, ReportedUsage } from './usage.ts';
 export type { PromptShape, PromptImage, PromptFile, EstimateMode } from './estimate.ts';
 export { formatUsd, type NanoUsd } from './money.ts';
@@ -34,5 +61,6 @@ export {
   type BlockedJson,
   type BlockReason,
   type CapInfo,
+  type RuleInfo,
   type SpendErrorCode,
 } from './errors.ts';

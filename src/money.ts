@@ -48,6 +48,17 @@ export function scaleExactly(value: string | number | bigint, places: number): b
   return scaled;
 }
 
+/** `value × 10^places` rounded up to an integer. Throws `RangeError` for what is no decimal, or beyond 10^24. */
+export function scaleUp(value: string | number, places: number): bigint {
+  const { digits, exponent } = parseDecimal(value);
+  const shift = exponent + places;
+  const divisor = 10n ** BigInt(Math.max(0, -shift));
+  const whole = digits / divisor;
+  const scaled = (digits > whole * divisor ? whole + 1n : whole) * 10n ** BigInt(Math.max(0, shift));
+  if (scaled > MAX_SCALED || scaled < -MAX_SCALED) throw new RangeError(`number out of range: ${value}`);
+  return scaled;
+}
+
 /** Cents to nano-USD, exactly. Throws `RangeError` for anything finer than a nano-dollar (1e-7 cents). */
 export function nanoUsdFromCents(cents: string | number | bigint): NanoUsd {
   return scaleExactly(cents, 7);

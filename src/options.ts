@@ -1,14 +1,19 @@
 /** What `createSpendGuard` takes, checked and with its defaults. */
+import type { SpendAlert } from './alerts.ts';
+import type { OnAsk } from './approvals.ts';
+import type { CapabilityVerifier } from './capability.ts';
 import type { EstimateMode } from './estimate.ts';
 import { AgentGuardError } from './errors.ts';
 import type { SpendEvent } from './events.ts';
+import type { LateTruthSource } from './late-truth.ts';
 import type { Ledger, TransactOptions } from './ledgers/ledger.ts';
 import { parsePolicy, type Policy, type SpendPolicy } from './policy.ts';
-import type { PrepareOptions } from './prepare.ts';
+import { checkClaims, type PrepareOptions } from './prepare.ts';
 import { findPrice } from './pricing/find-price.ts';
 import { randomId, signerFromKeys, type Signer, type SigningKeys } from './receipts/keys.ts';
 import { checkedSigner } from './receipts/signers.ts';
 import { checkScope, layerScopes, type SpendScope } from './scope.ts';
+import { postAlert, readWebhook, type WebhookOptions } from './webhook.ts';
 
 export interface SpendGuardOptions {
   /** One policy, or several: all that match a call apply. */
@@ -36,8 +41,25 @@ export interface SpendGuardOptions {
   countTokens?: (text: string) => number;
   /** Keeps a serverless function alive for a settlement that comes after the response (Next.js `after`, `waitUntil`). */
   waitUntil?: (work: Promise<unknown>) => void;
-  /** Told of every decision, settlement, wait and warning. What it throws is ignored. */
+  /**
+   * Who says what calls really cost that were aborted or broke off, e.g. `openRouterGenerations({ apiKey })`. Asked
+   * some moments after such a call, in the background; the difference is written as a signed adjustment.
+   */
+  lateTruth?: LateTruthSource;
+  /** Told of every decision, settlement, alert, wait and warning. What it throws is ignored. */
   onEvent?: (event: SpendEvent) => void;
+  /** Capabilities of every call, on the word of this code. */
+  claims?: readonly string[];
+  /** Checks signed capabilities: `capabilityVerifier(…)` of `@agentguard-run/spend/capabilities`. */
+  capabilities?: CapabilityVerifier;
+  /** Asked when a call would pass a cap with action `ask`. Without it such calls are blocked. */
+  onAsk?: OnAsk;
+  /** How long an answer is waited for before the call is blocked. Default 300 000 (5 minutes). */
+  askTimeoutMs?: number;
+  /** Told once in each window when a part of a cap is spent (`alerts`). What it throws is ignored. */
+  onAlert?: (alert: SpendAlert) => void;
+  /** Gets each alert as a POST of JSON, tried again for a while. */
+  webhook?: string | WebhookOptions;
 }
 
 export interface GuardSettings extends PrepareOptions {
@@ -48,8 +70,13 @@ export interface GuardSettings extends PrepareOptions {
   waitForHoldsMs: number;
   leaseMs: number;
   signing: TransactOptions;
+  lateTruth: LateTruthSource | undefined;
   waitUntil: (work: Promise<unknown>) => void;
   tell: (event: SpendEvent) => void;
+  tellAlert: (alert: SpendAlert) => Promise<void>;
+  capabilities: CapabilityVerifier | undefined;
+  onAsk: OnAsk | undefined;
+  askTimeoutMs: number;
   now: () => number;
   newId: () => string;
 }
@@ -59,6 +86,7 @@ export type GuardSeams = Partial<Pick<GuardSettings, 'now' | 'newId' | 'priceOf'
 
 const DEFAULT_WAIT_MS = 10_000;
 const DEFAULT_LEASE_MS = 15 * 60_000;
+const DEFAULT_ASK_MS = 5 * 60_000;
 /** The longest delay that timers take. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
@@ -83,7 +111,14 @@ const OPTIONS: readonly string[] = [
   'estimate',
   'countTokens',
   'waitUntil',
+  'lateTruth',
   'onEvent',
+  'claims',
+  'capabilities',
+  'onAsk',
+  'askTimeoutMs',
+  'onAlert',
+  'webhook',
 ] satisfies (keyof SpendGuardOptions)[];
 
 /** What is wrong with options that didn't come through the type checker. */
@@ -91,13 +126,28 @@ function optionsProblem(options: SpendGuardOptions): string | undefined {
   if (typeof options !== 'object' || options === null) return 'createSpendGuard: expected { policy, … }';
   const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
   if (unknown !== undefined) return `${unknown}: unknown option; expected ${OPTIONS.join(', ')}`;
-  const { ledger, estimate } = options as { ledger?: { transact?: unknown } | null; estimate?: unknown };
+  const { ledger, estimate, lateTruth } = options as {
+    ledger?: { transact?: unknown } | null;
+    estimate?: unknown;
+    lateTruth?: { lookUp?: unknown } | null;
+  };
+  if (lateTruth !== undefined && typeof lateTruth?.lookUp !== 'function') {
+    return 'lateTruth: expected a source such as openRouterGenerations({ apiKey })';
+  }
   if (ledger !== undefined && typeof ledger?.transact !== 'function') {
     return 'ledger: expected a ledger such as fileLedger({ dir }) or memoryLedger()';
   }
   if (estimate !== undefined && estimate !== 'fast' && estimate !== 'strict') {
     return 'estimate: expected "fast" or "strict"';
   }
+  const { capabilities, onAsk, onAlert } = options as { [K in keyof SpendGuardOptions]: unknown };
+  if (
+    capabilities !== undefined &&
+    typeof (capabilities as { verify?: unknown } | null)?.verify !== 'function'
+  )
+    return 'capabilities: expected capabilityVerifier({ issuer, jwks, audience })';
+  if (onAsk !== undefined && typeof onAsk !== 'function') return 'onAsk: expected a function';
+  if (onAlert !== undefined && typeof onAlert !== 'function') return 'onAlert: expected a function';
   return undefined;
 }
 
@@ -125,6 +175,21 @@ function signerOf(keys: SigningKeys | Signer): Signer {
   return 'sign' in keys ? checkedSigner('signingKeys', keys) : signerFromKeys(keys);
 }
 
+/** Tells an alert to everyone who wants to know. Resolves when the webhook has it, or has been given up. */
+function alertTeller(
+  { onAlert, webhook }: SpendGuardOptions,
+  tell: (event: SpendEvent) => void,
+): (alert: SpendAlert) => Promise<void> {
+  const hook = readWebhook(webhook);
+  return async (alert) => {
+    tell({ type: 'alert', alert });
+    quietly(() => onAlert?.(alert));
+    if (hook === undefined || (await postAlert(alert, hook))) return;
+    const message = `the webhook did not take the alert ${alert.id}`;
+    tell({ type: 'warning', code: 'alert_not_given', message });
+  };
+}
+
 export function readOptions(options: SpendGuardOptions, seams: GuardSeams = {}): GuardSettings {
   const problem = optionsProblem(options);
   if (problem !== undefined) throw new AgentGuardError('invalid_config', problem);
@@ -139,6 +204,7 @@ export function readOptions(options: SpendGuardOptions, seams: GuardSeams = {}):
     throw new AgentGuardError('invalid_config', `${message}${JSON.stringify(only?.record.scope[conflict])}`);
   }
   const { signingKeys, countTokens, onEvent } = options;
+  const tell = (event: SpendEvent): void => quietly(() => onEvent?.(event));
   return {
     policies,
     scope,
@@ -149,8 +215,14 @@ export function readOptions(options: SpendGuardOptions, seams: GuardSeams = {}):
     estimate: options.estimate ?? 'fast',
     ...(countTokens && { countTokens }),
     signing: signingKeys ? { signer: signerOf(signingKeys) } : {},
+    lateTruth: options.lateTruth,
     waitUntil: (work) => quietly(() => options.waitUntil?.(work)),
-    tell: (event) => quietly(() => onEvent?.(event)),
+    tell,
+    tellAlert: alertTeller(options, tell),
+    claims: checkClaims('claims', options.claims),
+    capabilities: options.capabilities,
+    onAsk: options.onAsk,
+    askTimeoutMs: delay('askTimeoutMs', options.askTimeoutMs, DEFAULT_ASK_MS, 1),
     now: Date.now,
     newId: randomId,
     priceOf: findPrice,

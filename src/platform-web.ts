@@ -100,6 +100,22 @@ export const AsyncLocalStorage: (new <T>() => AsyncStorage<T>) | undefined = (
   globalThis as { AsyncLocalStorage?: new <T>() => AsyncStorage<T> }
 ).AsyncLocalStorage;
 
+/** The file of synced prices, at one look. */
+export interface PriceFile {
+  path: string;
+  /** Changes with the file. */
+  stamp: string;
+  /** What is in it, where it is another one than the known. */
+  text?: string;
+  /** Why it can't be read. */
+  error?: string;
+}
+
+/** Edge runtimes and browsers have no files: prices are handed over by `loadPrices`. */
+export function priceFile(_known: string | undefined): PriceFile | undefined {
+  return undefined;
+}
+
 /** Edge runtimes and browsers have no environment to read. */
 export function environment(_name: string): string | undefined {
   return undefined;

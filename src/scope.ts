@@ -1,5 +1,6 @@
 /** Who is calling, and how the layers that say so are put together. */
 import { AsyncLocalStorage } from '#platform';
+import { capabilityName, isCapabilityName } from './capability-names.ts';
 import { AgentGuardError } from './errors.ts';
 
 /** Who is calling. Every field is optional; a policy applies to the calls whose fields equal its own. */
@@ -109,10 +110,15 @@ export function currentScope(): SpendScope | undefined {
 /**
  * Runs `fn` so that every guarded call inside it, however deep and however late, carries `scope`. Nested calls
  * may only add fields: another value for a field that is already set is refused with `scope_conflict` when the
- * call is made. Returns what `fn` returns. Throws `AgentGuardError` (`invalid_config`) for a scope that isn't valid,
+ * call is made. `claims` are capabilities of these calls; those of all layers count together. `capability` are
+ * signed ones, as tokens; each is for one call. Returns what `fn` returns. Throws `AgentGuardError` (`invalid_config`) for a scope that isn't valid,
  * and on a runtime without AsyncLocalStorage.
  */
-export function withSpendScope<T>(scope: SpendScope, fn: () => T): T {
+export function withSpendScope<T>(
+  scope: SpendScope,
+  fn: () => T,
+  { claims, capability }: { claims?: readonly string[]; capability?: string | readonly string[] } = {},
+): T {
   const storage = scopeStorage();
   if (storage === undefined) {
     throw new AgentGuardError(
@@ -124,10 +130,22 @@ export function withSpendScope<T>(scope: SpendScope, fn: () => T): T {
   checkScope('withSpendScope', scope);
   const outer = storage.getStore();
   const merged = layerScopes([outer, scope]);
+  if (claims !== undefined && !(Array.isArray(claims) && claims.every(isCapabilityName))) {
+    throw new AgentGuardError(
+      'invalid_config',
+      'withSpendScope: claims: expected a list of capabilities such as ["payment_execute"]',
+    );
+  }
   // A contradiction is kept as it was asked for, so that the guard can refuse the call with a receipt.
   const conflict = carriedConflict(outer) ?? merged.conflict;
-  if (conflict === undefined) return storage.run(merged.scope, fn);
-  const carried: SpendScope & Contradicted = { ...merged.scope, [CONFLICT]: conflict };
+  const held = [...claimsIn(outer), ...(claims ?? []).map(capabilityName)];
+  const tokens = [...capabilitiesIn(outer), ...(capability === undefined ? [] : [capability].flat())];
+  const carried: SpendScope & Carried = {
+    ...merged.scope,
+    ...(conflict !== undefined && { [CONFLICT]: conflict }),
+    ...(held.length > 0 && { [CLAIMS]: held }),
+    ...(tokens.length > 0 && { [CAPABILITIES]: tokens }),
+  };
   return storage.run(carried, fn);
 }
 
@@ -153,11 +171,35 @@ export function withinThis<A extends unknown[], R>(fn: Bound<A, R>): Bound<A, R>
 
 const CONFLICT = Symbol.for('agentguard.spend/scope-conflict@1');
 
-interface Contradicted {
+const CLAIMS = Symbol.for('agentguard.spend/claims@1');
+const CAPABILITIES = Symbol.for('agentguard.spend/capabilities@1');
+
+/** What travels with a scope beside its fields. */
+interface Carried {
   [CONFLICT]?: ScopeField;
+  [CLAIMS]?: readonly string[];
+  [CAPABILITIES]?: readonly string[];
+}
+
+function claimsIn(scope: SpendScope | undefined): readonly string[] {
+  return (scope as Carried | undefined)?.[CLAIMS] ?? [];
+}
+
+function capabilitiesIn(scope: SpendScope | undefined): readonly string[] {
+  return (scope as Carried | undefined)?.[CAPABILITIES] ?? [];
+}
+
+/** The signed capabilities of the surrounding `withSpendScope` calls, as tokens. */
+export function currentCapabilities(): readonly string[] {
+  return capabilitiesIn(currentScope());
+}
+
+/** The claims of the surrounding `withSpendScope` calls. */
+export function currentClaims(): readonly string[] {
+  return claimsIn(currentScope());
 }
 
 /** The field that nested `withSpendScope` calls contradicted each other on, when they did. */
 export function carriedConflict(scope: SpendScope | undefined): ScopeField | undefined {
-  return (scope as Contradicted | undefined)?.[CONFLICT];
+  return (scope as Carried | undefined)?.[CONFLICT];
 }

@@ -16,8 +16,15 @@ export interface CallOutcome {
    */
   outcome: 'ok' | 'error' | 'refused' | 'aborted' | 'abandoned' | 'not_sent';
   usage?: ReportedUsage;
-  /** What the provider says that it charged, in US dollars. */
+  /**
+   * What the call cost by what the provider says, in US dollars. On a key of the caller's own, all that is paid for
+   * it: what the upstream charged and the provider's fee.
+   */
   cost?: unknown;
+  /** What the upstream charged, in US dollars, where the provider tells it. */
+  upstreamCost?: unknown;
+  /** The call ran on a key of the caller's own at the upstream; `cost − upstreamCost` is then the provider's fee. */
+  isByok?: boolean;
   /** The model that served, as the provider names it. */
   servedModel?: string;
   servedProvider?: string;
@@ -32,6 +39,12 @@ export interface SettledCost {
   source: 'provider' | 'tokens' | 'estimate' | 'hold' | 'none';
   reported?: NanoUsd;
   computed?: NanoUsd;
+  /** What the upstream charged, where the provider said so. Never added to `amount`, which has it on an own key. */
+  upstream?: NanoUsd;
+  /** True when the upstream bills an own key of the caller. */
+  byok?: true;
+  /** With `byok`: the part of `reported` that the provider itself charged. */
+  fee?: NanoUsd;
   usage?: TokenUsage;
   /** Why the reported usage was not believed. */
   unknownUsage?: string;
@@ -46,11 +59,13 @@ function textOr(value: unknown): string | undefined {
 /** An outcome that can be recorded, whatever was passed: a call that was paid for must be settled. */
 export function soundOutcome(given: CallOutcome): CallOutcome {
   const fields: Partial<CallOutcome> = typeof given === 'object' && given !== null ? given : {};
-  const { outcome, usage, cost, seenOutputTokens } = fields;
+  const { outcome, usage, cost, upstreamCost, isByok, seenOutputTokens } = fields;
   const sound: CallOutcome = { outcome: 'error' };
   if (outcome !== undefined && OUTCOMES.has(outcome)) sound.outcome = outcome;
   if (typeof usage === 'object' && usage !== null) sound.usage = usage;
   if (cost !== undefined) sound.cost = cost;
+  if (upstreamCost !== undefined) sound.upstreamCost = upstreamCost;
+  if (isByok === true) sound.isByok = true;
   if (Number.isSafeInteger(seenOutputTokens))
     sound.seenOutputTokens = Math.min(Math.max(0, seenOutputTokens as number), 1e9);
   for (const field of ['servedModel', 'servedProvider', 'providerRef'] as const) {
@@ -67,6 +82,23 @@ export interface SettledAgainst {
   hold: NanoUsd;
   /** Price of the model that served, or of the route's; `undefined` when unknown. */
   price: Price | undefined;
+  /** When the call was decided and when it ended, in milliseconds, for prices that depend on the time. */
+  at?: readonly number[];
+}
+
+/** What is said of the upstream, kept apart from what counts. */
+export function upstreamFacts(
+  { upstreamCost, isByok }: Pick<CallOutcome, 'upstreamCost' | 'isByok'>,
+  reported: NanoUsd | undefined,
+): Pick<SettledCost, 'upstream' | 'byok' | 'fee'> {
+  const upstream = reportedCost(upstreamCost);
+  if (isByok !== true) return upstream === undefined ? {} : { upstream };
+  const hasFee = upstream !== undefined && reported !== undefined && reported >= upstream;
+  return {
+    byok: true,
+    ...(upstream !== undefined && { upstream }),
+    ...(hasFee && { fee: reported - upstream }),
+  };
 }
 
 /**
@@ -79,9 +111,12 @@ export function settledCost(outcome: CallOutcome, against: SettledAgainst): Sett
   const usage = knownUsage(outcome.usage);
   const known = 'unknown' in usage ? undefined : usage;
   const reported = reportedCost(outcome.cost);
-  const computed = known && against.price && costOf(against.price, known);
+  const { at, request } = against;
+  const { images = 0 } = request;
+  const computed = known && against.price && costOf(against.price, known, { ...(at && { at }), images });
   const facts = {
     ...(reported !== undefined && { reported }),
+    ...upstreamFacts(outcome, reported),
     ...(computed !== undefined && { computed }),
     ...(known ? { usage: known } : { unknownUsage: (usage as { unknown: string }).unknown }),
   };
@@ -96,11 +131,11 @@ export function settledCost(outcome: CallOutcome, against: SettledAgainst): Sett
 function highEstimate(outcome: CallOutcome, { request, route, hold, price }: SettledAgainst): SettledCost {
   const inputTokens = 'tokens' in request.input ? request.input.tokens : 0;
   if (outcome.outcome === 'refused' && price !== undefined) {
-    const input = worstCaseCost(price, inputTokens, 0);
+    const input = worstCaseCost(price, inputTokens, 0, 1, request);
     return { amount: input < hold || route.limit === 'none' ? input : hold, source: 'estimate' };
   }
   if (route.limit !== 'none') return { amount: hold, source: 'hold' };
   if (price === undefined) return { amount: hold, source: hold === 0n ? 'none' : 'hold' };
   const seen = outcome.seenOutputTokens ?? 0;
-  return { amount: worstCaseCost(price, inputTokens, seen), source: 'estimate' };
+  return { amount: worstCaseCost(price, inputTokens, seen, 1, request), source: 'estimate' };
 }

@@ -1,12 +1,23 @@
 /** One normal form of token usage, whatever the framework or provider called it. */
 
-/** Tokens of one call. Cache tokens are parts of `inputTokens`; reasoning tokens are part of `outputTokens`. */
+/**
+ * Tokens of one call. Cache tokens, and the sound and pictures that did not come from the cache, are parts of
+ * `inputTokens` without overlap; reasoning, sound and pictures in the answer are such parts of `outputTokens`.
+ */
 export interface TokenUsage {
   inputTokens: number;
   outputTokens: number;
   cacheReadTokens?: number;
   cacheWriteTokens?: number;
   reasoningTokens?: number;
+  /** The part of `cacheWriteTokens` that was written to last an hour. */
+  cacheWriteHourTokens?: number;
+  /** The part of `cacheReadTokens` that is sound. */
+  cacheReadAudioTokens?: number;
+  inputAudioTokens?: number;
+  inputImageTokens?: number;
+  outputAudioTokens?: number;
+  outputImageTokens?: number;
 }
 
 /** What a framework handed over: any field may be missing, negative, NaN or not a number at all. */
@@ -42,16 +53,51 @@ export function knownUsage(reported: ReportedUsage | undefined): TokenUsage | { 
   }
   if (inputTokens === 0 && outputTokens === 0) return { unknown: 'usage is 0 in and 0 out' };
   const usage: TokenUsage = { inputTokens, outputTokens };
-  for (const part of ['cacheReadTokens', 'cacheWriteTokens', 'reasoningTokens'] as const) {
+  for (const part of PARTS) {
     if (reported[part] === undefined || reported[part] === null) continue;
     const tokens = count(reported[part]);
     if (tokens === undefined) return { unknown: `${part} is ${shown(reported[part])}` };
     if (tokens > 0) usage[part] = tokens;
   }
-  const cached = (usage.cacheReadTokens ?? 0) + (usage.cacheWriteTokens ?? 0);
-  if (cached > inputTokens) return { unknown: `${cached} cache tokens of ${inputTokens} input tokens` };
-  if ((usage.reasoningTokens ?? 0) > outputTokens) {
-    return { unknown: `${usage.reasoningTokens} reasoning tokens of ${outputTokens} output tokens` };
-  }
-  return usage;
+  const unknown = overfull(usage);
+  return unknown === undefined ? usage : { unknown };
+}
+
+const PARTS = [
+  'cacheReadTokens',
+  'cacheWriteTokens',
+  'reasoningTokens',
+  'cacheWriteHourTokens',
+  'cacheReadAudioTokens',
+  'inputAudioTokens',
+  'inputImageTokens',
+  'outputAudioTokens',
+  'outputImageTokens',
+] as const satisfies readonly (keyof TokenUsage)[];
+
+/** Says which parts come to more than what they are parts of. */
+function overfull(usage: TokenUsage): string | undefined {
+  const { inputTokens, outputTokens, cacheReadTokens = 0, cacheWriteTokens = 0, reasoningTokens = 0 } = usage;
+  const cached = cacheReadTokens + cacheWriteTokens;
+  if (cached > inputTokens) return `${cached} cache tokens of ${inputTokens} input tokens`;
+  if (reasoningTokens > outputTokens)
+    return `${reasoningTokens} reasoning tokens of ${outputTokens} output tokens`;
+  const {
+    cacheWriteHourTokens = 0,
+    cacheReadAudioTokens = 0,
+    inputAudioTokens = 0,
+    inputImageTokens = 0,
+  } = usage;
+  const { outputAudioTokens = 0, outputImageTokens = 0 } = usage;
+  const media = inputAudioTokens + inputImageTokens;
+  if (cached + media > inputTokens)
+    return `${cached} cache, ${media} sound and picture tokens of ${inputTokens} input tokens`;
+  if (cacheWriteHourTokens > cacheWriteTokens)
+    return `${cacheWriteHourTokens} one-hour tokens of ${cacheWriteTokens} cache write tokens`;
+  if (cacheReadAudioTokens > cacheReadTokens)
+    return `${cacheReadAudioTokens} sound tokens of ${cacheReadTokens} cache read tokens`;
+  const spoken = reasoningTokens + outputAudioTokens + outputImageTokens;
+  if (spoken > outputTokens)
+    return `${spoken} reasoning, sound and picture tokens of ${outputTokens} output tokens`;
+  return undefined;
 }

@@ -120,7 +120,7 @@ describe('an invalid policy', () => {
       'unknown action',
       withCap({ action: 'warn' }),
       'caps[1].action',
-      /expected "block" or "downgrade", got "warn"/,
+      /expected one of "block", "downgrade", "ask", "shadow", "allow", got "warn"/,
     ],
     [
       'downgrade without target',

@@ -1,7 +1,7 @@
 /** The decision function as a table, wrong inputs and the order of reasons included. */
 import { describe, expect, it } from 'vitest';
 import { capLayout } from '../src/accounts.ts';
-import { decide, type DecideInput, type RequestFacts } from '../src/decide.ts';
+import { decide, type DecideInput, type PresentedCapability, type RequestFacts } from '../src/decide.ts';
 import { BLOCK_REASONS } from '../src/errors.ts';
 import { parsePolicy, type SpendCap, type SpendPolicy } from '../src/policy.ts';
 import { compilePrice, type Price } from '../src/pricing/price.ts';
@@ -27,6 +27,8 @@ function price(
 
 const DAY_BLOCK: SpendCap = { amountCents: 1000, window: 'per_day', action: 'block' };
 const DAY_SOFT: SpendCap = { amountCents: 500, window: 'per_day', action: 'downgrade', downgradeTo: 'small' };
+
+const ASK: SpendCap = { amountCents: 0, window: 'total', action: 'ask' };
 
 function policy(caps: readonly SpendCap[], more: Partial<SpendPolicy> = {}): SpendPolicy {
   return { id: 'p', scope: {}, caps, version: 1, effectiveFrom: '2026-01-01T00:00:00Z', ...more };
@@ -444,32 +446,53 @@ describe('decide', () => {
 
   it('gives every block reason that it can give, in their documented order', () => {
     // Each step mends the reason before it; `ledger_unavailable` is the guard's own, for what never got here.
-    const broken: Row = { policies: [], scope: {}, more: { scopeConflict: 'tenantId', requireTenant: true } };
+    const frozen = { frozen: { teamId: 'x' } };
+    const strict = [
+      { models: 'small', requires: 'payment_execute', maxPrice: { input: '5' } },
+      { models: '*', maxPrice: { output: '1' } },
+    ];
+    const bad: PresentedCapability = { hash: 'h', names: [], expires: 0, problem: 'it has expired' };
+    const good: PresentedCapability = {
+      hash: 'h',
+      names: ['payment_execute'],
+      expires: 1e12,
+      max: usd(0.001),
+    };
+    const full = [{ ...DAY_BLOCK, window: 'per_call' as const, amountCents: 0 }, DAY_BLOCK, DAY_BLOCK];
+    const amounts: [number, number][] = [
+      [0, 0],
+      [10, 0],
+      [0, 10],
+    ];
+    const unbounded = { input: { unbounded: 'x' } };
     const steps: Row[] = [
-      broken,
-      { ...broken, more: { requireTenant: true } },
-      { ...broken, more: {} },
-      { notEffective: true, more: { clockWrong: true }, request: { model: 'nameless' } },
-      { more: { clockWrong: true }, request: { model: 'nameless' } },
-      { request: { model: 'nameless', input: { unbounded: 'x' } } },
-      { request: { input: { unbounded: 'x' } } },
+      { policies: [], more: { scopeConflict: 'tenantId', requireTenant: true, ...frozen } },
+      { policies: [], more: { requireTenant: true, ...frozen } },
+      { policies: [], more: frozen },
+      { policies: [] },
+      { notEffective: true, more: { clockWrong: true }, request: { model: 'nameless', capabilities: [bad] } },
+      { more: { clockWrong: true }, request: { model: 'nameless', capabilities: [bad] } },
       {
-        policies: [policy([{ ...DAY_BLOCK, window: 'per_call', amountCents: 0 }, DAY_BLOCK, DAY_BLOCK])],
-        amounts: [
-          [0, 0],
-          [10, 0],
-          [0, 10],
-        ],
+        policies: [policy([DAY_BLOCK], { rules: strict })],
+        request: { model: 'nameless', capabilities: [bad] },
+      },
+      { policies: [policy([DAY_BLOCK], { rules: strict })], request: { model: 'nameless' } },
+      {
+        policies: [policy([DAY_BLOCK], { rules: strict })],
+        request: { model: 'nameless', claims: ['payment_execute'] },
       },
       {
-        policies: [policy([DAY_BLOCK, DAY_BLOCK])],
-        amounts: [
-          [10, 0],
-          [0, 10],
-        ],
+        policies: [policy([DAY_BLOCK], { rules: strict.slice(1) })],
+        request: { model: 'nameless', ...unbounded },
       },
+      { policies: [policy([DAY_BLOCK], { rules: strict.slice(1) })], request: unbounded },
+      { request: { ...unbounded, capabilities: [good] } },
+      { policies: [policy(full)], amounts, request: { capabilities: [good] } },
+      { policies: [policy(full)], amounts },
+      { policies: [policy(full.slice(1))], amounts: amounts.slice(1) },
       { amounts: [[0, 10]] },
-      { policies: [policy([DAY_SOFT])], amounts: [[5, 0]], uncarried: ['small'] },
+      { policies: [policy([DAY_SOFT, ASK])], amounts: [[5, 0]], uncarried: ['small'] },
+      { policies: [policy([ASK])] },
     ];
     const reasons = steps.map((step) => decide(inputOf(step)).reason);
     expect(reasons).toEqual(BLOCK_REASONS.filter((reason) => reason !== 'ledger_unavailable'));

@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { encode } from 'gpt-tokenizer/encoding/o200k_base';
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { noise, SAMPLES } from './estimate-samples.ts';
+import { VOCABULARIES } from '../tools/vocabularies.ts';
 import { modelFamily } from '../src/estimate-image.ts';
 import {
   boundInputTokens,
@@ -10,111 +10,6 @@ import {
   type EstimateOptions,
   type PromptShape,
 } from '../src/estimate.ts';
-
-const source = (path: string): string =>
-  readFileSync(new URL(`../${path}`, import.meta.url), 'utf8').slice(0, 20_000);
-
-/** The same noise each time. */
-function noise(bytes: number): Buffer {
-  const blocks = Array.from({ length: Math.ceil(bytes / 32) }, (_, i) =>
-    createHash('sha256').update(`${i}`).digest(),
-  );
-  return Buffer.concat(blocks).subarray(0, bytes);
-}
-
-const letters = (alphabet: string): string =>
-  [...noise(4000)].map((b) => alphabet[b % alphabet.length]).join('');
-const uuid = (_: unknown, i: number): string => {
-  const hex = createHash('md5').update(`${i}`).digest('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
-};
-
-/** Sample, and the range that (estimate / truth) may have. */
-const SAMPLES: [string, string, number, number][] = [
-  ['English', source('node_modules/fast-check/README.md').repeat(2), 0.95, 1.25],
-  ['licence', source('node_modules/@pydantic/genai-prices/LICENSE'), 0.95, 1.35],
-  ['TypeScript', source('src/pricing/price.ts'), 0.95, 1.3],
-  ['declarations', source('node_modules/ai/dist/index.d.ts'), 0.95, 1.35],
-  ['JavaScript', source('node_modules/ai/dist/index.js'), 0.95, 1.3],
-  ['minified JavaScript', source('node_modules/marked/marked.min.js'), 0.87, 1.3],
-  ['JSON', source('package.json'), 0.95, 1.35],
-  ['lock file', source('package-lock.json'), 0.9, 1.3],
-  ['price table', source('src/pricing/catalogue-data.ts'), 0.87, 1.2],
-  [
-    'Chinese',
-    '人工智能的发展正在改变我们的生活方式。企业需要控制大型语言模型的使用成本，并且确保每一次调用都有完整的审计记录。',
-    0.9,
-    1.6,
-  ],
-  [
-    'Japanese',
-    '人工知能の発展は私たちの生活を変えつつあります。企業は大規模言語モデルの利用コストを管理し、監査できるようにします。',
-    0.9,
-    1.3,
-  ],
-  [
-    'Korean',
-    '인공지능의 발전은 우리의 삶을 바꾸고 있습니다. 기업은 대규모 언어 모델의 사용 비용을 관리하고 감사할 수 있어야 합니다.',
-    0.9,
-    1.4,
-  ],
-  [
-    'Russian',
-    'Развитие искусственного интеллекта меняет нашу жизнь. ' +
-      'Предприятиям необходимо контролировать расходы на использование моделей.',
-    0.9,
-    1.5,
-  ],
-  [
-    'Greek',
-    'Η ανάπτυξη της τεχνητής νοημοσύνης αλλάζει τη ζωή μας. Οι ' +
-      'επιχειρήσεις πρέπει να ελέγχουν το κόστος χρήσης των μοντέλων.',
-    0.9,
-    1.5,
-  ],
-  [
-    'Arabic',
-    'يغير تطور الذكاء الاصطناعي حياتنا. تحتاج الشركات إلى التحكم ' +
-      'في تكاليف استخدام نماذج اللغة الكبيرة والاحتفاظ بسجل تدقيق.',
-    0.9,
-    1.4,
-  ],
-  [
-    'Hindi',
-    'कृत्रिम बुद्धिमत्ता का विकास हमारे जीवन को बदल रहा है। कंपनियों ' +
-      'को बड़े भाषा मॉडल के उपयोग की लागत को नियंत्रित करना आवश्यक है।',
-    0.9,
-    1.5,
-  ],
-  ['Thai', 'การพัฒนาปัญญาประดิษฐ์กำลังเปลี่ยนแปลงชีวิตของเรา องค์กรจำเป็นต้องควบคุมค่าใช้จ่ายในการใช้แบบจำลอง', 0.9, 1.4],
-  [
-    'German',
-    'Die Entwicklung der künstlichen Intelligenz verändert unser ' +
-      'Leben. Unternehmen müssen Rechnungsprüfungsprotokolle führen.',
-    0.9,
-    1.3,
-  ],
-  [
-    'Polish',
-    'Rozwój sztucznej inteligencji zmienia nasze życie. ' +
-      'Przedsiębiorstwa muszą kontrolować koszty korzystania z dużych modeli.',
-    0.87,
-    1.3,
-  ],
-  ['emoji', '🎉🚀😀👍🏽❤️👨‍👩‍👧‍👦🔥✨🙏😂🇩🇪💡'.repeat(10), 0.9, 1.7],
-  ['base64', noise(6000).toString('base64'), 0.9, 1.2],
-  ['base64url', noise(6000).toString('base64url'), 0.9, 1.2],
-  ['hex', noise(6000).toString('hex'), 0.9, 1.35],
-  ['HEX', noise(6000).toString('hex').toUpperCase(), 0.9, 1.35],
-  ['UUIDs', Array.from({ length: 200 }, uuid).join('\n'), 0.9, 1.3],
-  ['base32', letters('abcdefghijklmnopqrstuvwxyz234567'), 0.9, 1.3],
-  ['random letters', letters('abcdefghijklmnopqrstuvwxyz'), 0.9, 1.3],
-  ['random capitals', letters('ABCDEFGHIJKLMNOPQRSTUVWXYZ'), 0.9, 1.3],
-  ['digits', letters('0123456789'), 0.95, 1.1],
-  ['punctuation', letters('!"#$%&()*+,-./:;<=>?@[]^_{|}~'), 0.9, 1.3],
-  ['one letter', 'a'.repeat(3000), 0.9, 6],
-  ['line ends', '\n'.repeat(3000), 0.9, 2],
-];
 
 const truth = (text: string): number => encode(text, { disallowedSpecial: new Set() }).length;
 
@@ -184,6 +79,56 @@ describe('text against o200k', () => {
       expect(large / small).toBeLessThan(110);
     },
   );
+});
+
+describe('the strict bound against every public vocabulary', () => {
+  /** Texts come in messages, whose room also holds the sign that some tokenizers put before a text. */
+  const strict = (text: string): number => bound({ texts: [text], messages: 1 }, { mode: 'strict' });
+
+  it.each(VOCABULARIES.map((vocabulary) => [vocabulary.name, vocabulary] as const))(
+    '%s, all samples',
+    (_name, { count }) => {
+      for (const [kind, text] of SAMPLES) expect(strict(text), kind).toBeGreaterThanOrEqual(count(text));
+    },
+  );
+
+  it('any text, also such as NFKC makes longer', () => {
+    const expanding = fc.constantFrom(
+      'ﷺ',
+      'ﷲ',
+      '㍿',
+      'Ⅷ',
+      'ﬃ',
+      'ｶﾞ',
+      '㎉',
+      '½',
+      '\u1e9b\u0323',
+      '\u3316',
+      '\ufdfa\u0300',
+    );
+    const text = fc
+      .array(
+        fc.oneof(
+          fc.string({ unit: 'binary', maxLength: 20 }),
+          expanding,
+          fc.constantFrom('0', '\n', ' ', '<|endoftext|>'),
+        ),
+      )
+      .map((parts) => parts.join(''));
+    fc.assert(
+      fc.property(text, (sample) => {
+        const most = strict(sample);
+        for (const { name, count } of VOCABULARIES) expect(most, name).toBeGreaterThanOrEqual(count(sample));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('pictures by their header, and tools, are the same in it', () => {
+    const shape = { texts: ['x'], messages: 1, tools: 3, images: [{ data: png(800, 600) }] };
+    const extra = bound(shape, { mode: 'strict' }) - bound({ texts: ['x'], messages: 1 }, { mode: 'strict' });
+    expect(extra).toBe(600 + 3 * 60 + imageBound(png(800, 600)));
+  });
 });
 
 describe('families', () => {

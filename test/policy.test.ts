@@ -18,6 +18,8 @@ function without(field: string): object {
   return Object.fromEntries(Object.entries(POLICY).filter(([name]) => name !== field));
 }
 
+const DIGEST_OF_030 = 'sha256:a0ee707c31315166eb9b4d56ad1e751159013fa6f26208a3426a15e083b07407';
+
 const WINDOWS =
   'one of "per_call", "per_minute", "per_hour", "per_day", "per_week", "per_month", "per_task", "total"';
 
@@ -73,7 +75,7 @@ const ROWS: readonly (readonly [value: unknown, line: string])[] = [
 const CAP_ROWS: readonly (readonly [cap: Record<string, unknown>, line: string])[] = [
   [{ window: undefined }, `window: missing; expected ${WINDOWS}`],
   [{ window: 'daily' }, `window: expected ${WINDOWS}, got "daily"`],
-  [{ action: undefined }, 'action: missing; expected "block" or "downgrade"'],
+  [{ action: undefined }, 'action: missing; expected one of "block", "downgrade", "ask", "shadow", "allow"'],
   [{ amountCents: undefined }, 'amountCents: missing; expected US cents of at least 0'],
   [{ amountCents: Infinity }, 'for $50; got Infinity'],
   [{ amountCents: NaN }, 'for $50; got NaN'],
@@ -100,6 +102,35 @@ const CAP_ROWS: readonly (readonly [cap: Record<string, unknown>, line: string])
   [{ per: [] }, 'per: expected at least one scope field'],
   [{ per: ['user'] }, 'per[0]: expected one of "agentId", '],
   [{ reason: '' }, 'reason: expected text of 1 to 256 characters, got ""'],
+  [{ sticky: 'task' }, 'sticky: remove it, or set action to "downgrade"'],
+  [{ action: 'downgrade', downgradeTo: 'a/b', sticky: true }, 'sticky: expected "task", got true'],
+  [{ models: [] }, 'models: expected at least one model'],
+  [{ models: [''] }, 'models[0]: expected text of 1 to 256 characters, got ""'],
+  [{ alerts: [] }, 'alerts: expected at least one part of the amount'],
+  [{ alerts: [0.5, 80] }, 'alerts[1]: expected a part of the amount from 0.0001 to 10'],
+  [{ alerts: [0.00001] }, 'alerts[0]: expected a part of the amount from 0.0001 to 10'],
+  [{ alerts: ['80%'] }, 'alerts[0]: expected a part of the amount such as 0.8, got "80%"'],
+  [{ window: 'per_call', alerts: [1] }, 'alerts: remove it; a per_call cap has no balance'],
+];
+
+/** The same for a rule. */
+const RULE_ROWS: readonly (readonly [rule: unknown, line: string])[] = [
+  ['cheap', 'rules[0]: expected a rule such as { when: { task: "code-review" }, '],
+  [{}, 'rules[0]: asks for nothing; expected at least one of models, maxPrice, requires, routeTo'],
+  [{ model: 'a/b' }, 'rules[0].model: unknown field; did you mean models?'],
+  [{ models: 'a/b', when: { tasks: 'x' } }, 'rules[0].when.tasks: unknown field; did you mean task?'],
+  [{ models: 'a/b', when: { task: [] } }, 'rules[0].when.task: expected at least one value'],
+  [{ maxPrice: -1 }, 'rules[0].maxPrice: expected US dollars of at least 0 with at most 9 decimal places'],
+  [{ maxPrice: 'cheap' }, 'rules[0].maxPrice: expected US dollars of at least 0'],
+  [{ maxPrice: {} }, 'rules[0].maxPrice: expected at least one of input, output, request'],
+  [
+    { maxPrice: { prompt: 1 } },
+    'rules[0].maxPrice.prompt: unknown field; expected one of input, output, request',
+  ],
+  [{ maxPrice: { input: '$1' } }, 'rules[0].maxPrice.input: expected US dollars of at least 0'],
+  [{ requires: 'pay now' }, 'rules[0].requires: expected a capability: 1 to 64 letters'],
+  [{ models: 'a/b', signed: true }, 'rules[0].signed: remove it, or name the capabilities in requires'],
+  [{ routeTo: 'anthropic/*' }, 'rules[0].routeTo: expected the id of one model; a pattern with *'],
 ];
 
 describe('a policy that is not valid', () => {
@@ -111,6 +142,10 @@ describe('a policy that is not valid', () => {
     const text = problem({ ...POLICY, caps: [{ ...CAP, ...change }] });
     expect(text).toMatch(/^policy "p" is not valid:\n {2}caps\[0\]\./);
     expect(text).toContain(line);
+  });
+
+  it.each(RULE_ROWS)('a rule %o is told what is wrong', (rule, line) => {
+    expect(problem({ ...POLICY, rules: [rule] })).toContain(`\n  ${line}`);
   });
 
   it('is told of every problem at once', () => {
@@ -128,7 +163,41 @@ describe('a policy that is valid', () => {
     { caps: [] },
     { caps: [{ ...CAP, amountCents: '0.0000001' }] },
     { caps: [{ ...CAP, action: 'downgrade', downgradeTo: ['a/b', 'c/d'] }] },
+    { caps: [{ ...CAP, action: 'ask', models: 'anthropic/*', alerts: [0.5] }] },
+    { rules: [] },
   ])('%o passes', (change) => {
     expect(() => parsePolicy({ ...POLICY, ...change })).not.toThrow();
+  });
+
+  it('has one normal form, however it is written', () => {
+    const { record } = parsePolicy({
+      ...POLICY,
+      caps: [{ ...CAP, models: ['b/*', 'a/b', 'b/*'], alerts: [1, 0.5, 0.5, 0.0001] }],
+      rules: [
+        {
+          when: { task: 'review' },
+          models: 'a/b',
+          maxPrice: 0.2,
+          requires: 'payment-execute',
+          signed: false,
+        },
+        { maxPrice: { output: '1.50' }, requires: ['a', 'repo-write'], signed: true, routeTo: 'a/b' },
+      ],
+    });
+    expect(record.caps[0]).toMatchObject({ models: ['a/b', 'b/*'], alerts: [1, 5000, 10_000] });
+    expect(record.rules).toEqual([
+      {
+        when: { task: ['review'] },
+        models: ['a/b'],
+        maxPrice: { input: '0.20', output: '0.20' },
+        requires: ['payment_execute'],
+      },
+      { maxPrice: { output: '1.50' }, requires: ['a', 'repo-write'], signed: true, routeTo: ['a/b'] },
+    ]);
+  });
+
+  it('without new fields has the digest that it always had', () => {
+    // Logs that were begun by an earlier version go on without a second record of the same policy.
+    expect(parsePolicy(POLICY).digest).toBe(DIGEST_OF_030);
   });
 });

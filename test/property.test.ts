@@ -5,16 +5,19 @@ import { decide, type DecideInput } from '../src/decide.ts';
 import { blockedError } from '../src/errors.ts';
 import { guardWith, type SpendGuard } from '../src/guard.ts';
 import type { GuardedCall } from '../src/guarded-call.ts';
+import { Marks } from '../src/ledgers/marks.ts';
 import { memoryLedger } from '../src/ledgers/memory.ts';
 import type { Ledger } from '../src/ledgers/ledger.ts';
 import { readOptions } from '../src/options.ts';
-import type { SpendCap, SpendPolicy } from '../src/policy.ts';
-import { decideInput, prepare, type SpendRequest } from '../src/prepare.ts';
+import type { ModelRule, SpendCap, SpendPolicy } from '../src/policy.ts';
+import { decideInput, prepare } from '../src/prepare.ts';
+import type { SpendRequest } from '../src/request.ts';
 import type { Receipt } from '../src/receipts/payloads.ts';
 import type { SpendScope } from '../src/scope.ts';
 import type { CallOutcome } from '../src/settlement.ts';
 import { bothBalances, ofType, receiptsOf, verdictOn } from '../src/testing/conformance-kit.ts';
 import { testPrices } from '../src/testing/test-guard.ts';
+import { expectRecomputed } from './recompute.ts';
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -70,6 +73,8 @@ interface Charge {
   at: number;
   scope: SpendScope;
   nano: bigint;
+  /** Everything that the call was allowed to go to. */
+  models: readonly string[];
 }
 
 interface InFlight {
@@ -119,15 +124,21 @@ const capOf = ({ nano }: Scale): fc.Arbitrary<SpendCap> =>
         'per_task',
         'total',
       ),
-      action: fc.constantFrom('block', 'block', 'downgrade'),
+      action: fc.constantFrom('block', 'block', 'block', 'downgrade', 'downgrade', 'allow', 'shadow'),
+      models: fc.option(fc.constantFrom(['m/large'], ['m/middle', 'm/small'], ['m/s*'], ['m/*']), {
+        nil: undefined,
+        freq: 2,
+      }),
+      sticky: fc.boolean(),
       ladder: fc.subarray(['m/middle', 'm/small'], { minLength: 1 }),
       per: fc.option(fc.subarray(['userId', 'tenantId'] as const, { minLength: 1 }), { nil: undefined }),
     })
-    .map(({ nano, window, action, ladder, per }) => ({
+    .map(({ nano, window, action, ladder, models, per, sticky }) => ({
       amountCents: `${nano}e-7`,
       window: window as SpendCap['window'],
       action: action as SpendCap['action'],
-      ...(action === 'downgrade' && { downgradeTo: ladder }),
+      ...(action === 'downgrade' && { downgradeTo: ladder, ...(sticky && { sticky: 'task' as const }) }),
+      ...(models !== undefined && { models }),
       ...(per !== undefined && { per }),
     }));
 
@@ -139,6 +150,12 @@ const policyOf = (scale: Scale): fc.Arbitrary<SpendPolicy> =>
       mode: fc.constantFrom('enforce', 'enforce', 'enforce', 'shadow'),
       timeZone: fc.constantFrom('UTC', 'Asia/Kolkata'),
       maxOutputTokens: fc.constantFrom<number | 'model'>(500, 3000, 'model'),
+      rules: fc.constantFrom<ModelRule[]>(
+        [],
+        [],
+        [{ when: { tenantId: 'b' }, routeTo: ['m/middle', 'm/small'] }],
+        [{ when: { userId: 'x' }, models: ['m/large', 'm/sm*'] }],
+      ),
       clampOutput: fc.option(fc.constantFrom({ minTokens: 1 }, { minTokens: 400 }), { nil: undefined }),
     })
     .map(({ clampOutput, ...rest }) => ({
@@ -233,7 +250,8 @@ class World {
     const [taken] = this.flying.splice(step.which % Math.max(1, this.flying.length), 1);
     if (taken === undefined) return;
     const { nano, report } = this.#serve(taken, step.fate);
-    this.bill.push({ at: taken.at, scope: taken.scope, nano });
+    const models = [taken.call.model, ...taken.call.fallbacks];
+    this.bill.push({ at: taken.at, scope: taken.scope, nano, models });
     if (step.do === 'settle') await taken.call.settle(report);
   }
 
@@ -300,10 +318,16 @@ function matches(filter: SpendScope, scope: SpendScope): boolean {
 /** What a cap counts a charge under; `undefined` when it doesn't count it. */
 function countedUnder(
   policy: SpendPolicy,
-  { window, per = [] }: SpendCap,
+  { window, per = [], models }: SpendCap,
   scope: SpendScope,
+  goesTo?: readonly string[],
 ): string | undefined {
   if (!matches(policy.scope, scope)) return undefined;
+  const isOne = (pattern: string, model: string): boolean =>
+    pattern.endsWith('*') ? model.startsWith(pattern.slice(0, -1)) : model === pattern;
+  const patterns = models as readonly string[] | undefined;
+  if (goesTo?.every((model) => !(patterns ?? ['m/*']).some((pattern) => isOne(pattern, model))))
+    return undefined;
   const fields = window === 'per_task' ? ['taskId' as const, ...per] : per;
   return fields.map((field) => scope[field]).join();
 }
@@ -314,7 +338,7 @@ const ROLLING_MS: Partial<Record<SpendCap['window'], number>> = { per_minute: MI
 function mostCharged(policy: SpendPolicy, cap: SpendCap, bill: readonly Charge[]): bigint {
   const groups = new Map<string, Charge[]>();
   for (const [index, charge] of bill.entries()) {
-    const under = countedUnder(policy, cap, charge.scope);
+    const under = countedUnder(policy, cap, charge.scope, charge.models);
     if (under === undefined) continue;
     const window =
       cap.window === 'per_call' ? `call ${index}` : calendarWindow(cap.window, policy.timeZone, charge.at);
@@ -355,8 +379,10 @@ function fromReceipts(receipts: readonly Receipt[]): (Charge & { held: bigint })
   const ends = new Map<string, string[]>();
   for (const { payload } of receipts) {
     if (payload.type === 'decision' && payload.decision !== 'block') {
-      const { call, hold, issued_at: issuedAt, scope } = payload;
-      calls.set(call, { at: Date.parse(issuedAt), scope: scope as SpendScope, nano: 0n, held: BigInt(hold) });
+      const { call, hold, issued_at: issuedAt, route } = payload;
+      const models = [route?.model ?? '', ...(route?.fallbacks ?? [])];
+      const scope = payload.scope as SpendScope;
+      calls.set(call, { at: Date.parse(issuedAt), scope, nano: 0n, held: BigInt(hold), models });
     } else if (payload.type === 'settlement' || payload.type === 'adjustment') {
       const call = calls.get(payload.call);
       if (call === undefined) throw new Error(`${payload.type} of a call that was never let through`);
@@ -385,7 +411,7 @@ async function expectBalancesAreSums(world: World, policies: readonly SpendPolic
       const length = ROLLING_MS[cap.window];
       const sum = (since: number): [bigint, bigint] =>
         calls
-          .filter((call) => countedUnder(policy, cap, call.scope) === under)
+          .filter((call) => countedUnder(policy, cap, call.scope, call.models) === under)
           .filter((call) =>
             length === undefined
               ? calendarWindow(cap.window, policy.timeZone, call.at) ===
@@ -429,7 +455,17 @@ async function expectAllEnded(world: World): Promise<void> {
 }
 
 it('no block cap is ever passed, and balances are the sums of the receipts', async () => {
-  const seen = { passed: 0, blocked: 0, expired: 0, adjusted: 0, downgraded: 0, clamped: 0 };
+  const seen = {
+    passed: 0,
+    blocked: 0,
+    expired: 0,
+    adjusted: 0,
+    downgraded: 0,
+    clamped: 0,
+    routed: 0,
+    uncounted: 0,
+    shadowed: 0,
+  };
   const runOf = (scale: Scale) =>
     fc.tuple(policiesOf(scale), ratesOf(scale), fc.array(turnOf(scale), { minLength: 3, maxLength: 12 }));
   const property = fc.asyncProperty(fc.oneof(runOf(USUAL), runOf(TINY)), async ([policies, rates, turns]) => {
@@ -446,11 +482,15 @@ it('no block cap is ever passed, and balances are the sums of the receipts', asy
     expect({ integrity, cause }).toEqual({ integrity: 'valid', cause: undefined });
     const receipts = await receiptsOf(world.ledger);
     const decisions = ofType(receipts, 'decision');
+    expect(expectRecomputed(receipts)).toBe(decisions.length);
     seen.passed += world.passed.length;
     seen.blocked += world.blocked;
     seen.expired += ofType(receipts, 'settlement').filter(({ outcome }) => outcome === 'expired').length;
     seen.adjusted += ofType(receipts, 'adjustment').length;
     seen.downgraded += decisions.filter(({ decision }) => decision === 'downgrade').length;
+    seen.routed += decisions.filter(({ reason }) => reason === 'routed').length;
+    seen.uncounted += decisions.filter(({ uncounted }) => uncounted !== undefined).length;
+    seen.shadowed += decisions.filter(({ shadow }) => shadow !== undefined).length;
     seen.clamped += decisions.filter(({ route }) => route?.limit === 'clamped').length;
   });
   await fc.assert(property, { numRuns: 600 });
@@ -506,6 +546,7 @@ it('decide gives the same answer for the same input and changes nothing of it', 
           ...(limit > 0 && { maxOutputTokens: limit }),
         },
         settings,
+        { capabilities: [], cachedTokens: () => 0 },
       );
       const make = (): DecideInput => {
         let next = 0;
@@ -519,9 +560,12 @@ it('decide gives the same answer for the same input and changes nothing of it', 
           },
           hold: () => undefined,
           ended: () => undefined,
+          awaited: () => undefined,
+          allAwaited: () => [],
           dueHolds: () => [],
           knows: () => true,
           signers: new Map(),
+          marks: new Marks(),
         };
         const { input } = decideInput(prepared, view, START);
         return {
@@ -539,6 +583,12 @@ it('decide gives the same answer for the same input and changes nothing of it', 
       if (first.decision === 'block') return;
       for (const { ref, spent, held } of input1.caps) {
         if (ref.policy.record.mode === 'shadow' || ref.cap.action !== 'block') continue;
+        const goesTo = [first.route?.model ?? '', ...(first.route?.fallbacks ?? [])];
+        if (
+          countedUnder(ref.policy.record as never, ref.cap as never, SCOPES[scope] as SpendScope, goesTo) ===
+          undefined
+        )
+          continue;
         expect(spent + held + first.hold <= BigInt(ref.cap.amount)).toBe(true);
       }
     },

@@ -7,6 +7,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { findProvider, type ModelInfo, type ModelPrice, type TieredPrices } from '@pydantic/genai-prices';
+import { ALWAYS_MORE } from '../src/pricing/openrouter-list.ts';
 
 /** The day for which rows are chosen: of the rows with a start date, the latest that has begun. */
 const IN_FORCE_ON = '2026-11-23';
@@ -43,12 +44,8 @@ const PLAIN_ID = /^[\w@][\w@.:/-]*$/;
 /** Ids that choose among models, so that no one price is theirs. */
 const ROUTER = /^openrouter\/|(^|[/-])(auto|router)($|-)/;
 
-/**
- * Models that always bring charges beside their text tokens (pictures, sound, searches), whether or not the
- * source states them: the text rates alone would be too low.
- */
-const ALWAYS_MORE =
-  /(^|[/-])(image|audio|realtime|transcribe|live|sonic)($|-)|search-preview|deep-research|pro-search|online$/;
+/** Models whose answer costs nothing beside the prompt. */
+const EMBEDDING = /(^|[/.-])(text-)?embed(ding|dings)?($|[-.:\d])/;
 
 /** The source's own shorthand for fine-tuned models, whose real ids carry the owner's name. */
 const FINE_TUNED = /^ft:|\.ft-/;
@@ -56,19 +53,31 @@ const FINE_TUNED = /^ft:|\.ft-/;
 /** The only suffixes that name a price of their own in a list. */
 const LISTED_SUFFIX = /^(free|batch|thinking|extended)$/;
 
-/**
- * What a row can hold, or what is charged only when a call asks for it (server tools, one-hour cache, audio
- * in).
- */
-const TEXT_UNITS = new Set(['input_mtok', 'output_mtok', 'cache_read_mtok', 'cache_write_mtok']);
-const OUTPUT_UNITS_HELD = new Set(['output_mtok', 'output_reasoning_mtok']);
+/** The source's names of the rates that have tiers, in the order of a row. */
+const RATE_UNITS = [
+  'input_mtok',
+  'output_mtok',
+  'cache_read_mtok',
+  'cache_write_mtok',
+  'cache_write_1h_mtok',
+  'input_audio_mtok',
+  'cache_audio_read_mtok',
+  'input_image_mtok',
+] as const;
 
+/** What is charged only for tools that the provider runs, which a guard refuses or is told of as a fee. */
+const SERVER_TOOLS = new Set(['web_searches_kcount', 'storage_searches_kcount']);
+const HELD_UNITS = new Set<string>([
+  ...RATE_UNITS,
+  ...SERVER_TOOLS,
+  'output_reasoning_mtok',
+  'requests_kcount',
+]);
+
+/** Rates in the order of `RATE_UNITS`, empty where there is none. */
 interface Rates {
   above: number;
-  input: string;
-  output: string;
-  cacheRead: string;
-  cacheWrite: string;
+  texts: string[];
 }
 
 interface Row {
@@ -78,6 +87,8 @@ interface Row {
   reasoning: string;
   request: string;
   context: string;
+  /** Rates at times of the day, as `from-until` in minutes of the UTC day. */
+  times: { between: string; texts: string[] }[];
 }
 
 /**
@@ -92,16 +103,34 @@ export function decimalText(value: number): string {
   return text.replace(/\.?0+$/, '');
 }
 
-/** The prices in force on the day, or why there is no one price for the whole day. */
-function pricesInForce(model: ModelInfo): ModelPrice | { varies: true } {
-  if (!Array.isArray(model.prices)) return model.prices;
-  let chosen: ModelPrice = {};
+interface InForce {
+  prices: ModelPrice;
+  times: { between: string; prices: ModelPrice }[];
+}
+
+/** `00:30:00Z` is 30. */
+function minuteText(clock: string): string {
+  const [, hours, minutes] = /^(\d\d):(\d\d):00Z$/.exec(clock) ?? [];
+  if (hours === undefined || minutes === undefined)
+    throw new RangeError(`not a whole minute in UTC: ${clock}`);
+  return String(Number(hours) * 60 + Number(minutes));
+}
+
+/** The prices in force on the day: of those with a start date the latest that has begun, and those for times of it. */
+function pricesInForce(model: ModelInfo): InForce {
+  if (!Array.isArray(model.prices)) return { prices: model.prices, times: [] };
+  let chosen: InForce = { prices: {}, times: [] };
   let since = '';
   for (const { constraint, prices } of model.prices) {
-    if (constraint?.type === 'time_of_date') return { varies: true };
+    if (constraint?.type === 'time_of_date') {
+      const between = `${minuteText(constraint.start_time)}-${minuteText(constraint.end_time)}`;
+      chosen.times.push({ between, prices });
+      continue;
+    }
     const start = constraint?.start_date ?? '';
     if (start > IN_FORCE_ON || start < since) continue;
-    chosen = prices;
+    // the source lets the last one that applies win, so what comes later replaces times that came before
+    chosen = { prices, times: [] };
     since = start;
   }
   return chosen;
@@ -117,7 +146,7 @@ function rateAt(price: number | TieredPrices | undefined, above: number): number
 
 function tierStarts(prices: ModelPrice): number[] {
   const starts = new Set<number>();
-  for (const unit of TEXT_UNITS) {
+  for (const unit of RATE_UNITS) {
     const price = prices[unit];
     if (typeof price === 'object') for (const tier of price.tiers) starts.add(tier.start);
   }
@@ -133,15 +162,14 @@ function cacheWriteRate(write: number | undefined, input: number): number | unde
 }
 
 function ratesAbove(prices: ModelPrice, above: number): Rates {
-  const optional = (value: number | undefined): string => (value === undefined ? '' : decimalText(value));
   const input = rateAt(prices.input_mtok, above) as number;
-  return {
-    above,
-    input: decimalText(input),
-    output: decimalText(rateAt(prices.output_mtok, above) as number),
-    cacheRead: optional(rateAt(prices.cache_read_mtok, above)),
-    cacheWrite: optional(cacheWriteRate(rateAt(prices.cache_write_mtok, above), input)),
-  };
+  const texts = RATE_UNITS.map((unit) => {
+    const isFree = unit === 'output_mtok' && prices.output_mtok === undefined;
+    const rate = isFree ? 0 : rateAt(prices[unit], above);
+    const charged = unit === 'cache_write_mtok' ? cacheWriteRate(rate, input) : rate;
+    return charged === undefined ? '' : decimalText(charged);
+  });
+  return { above, texts };
 }
 
 /** Why the source's row can't stand in our table, or `undefined` when it can. */
@@ -151,11 +179,11 @@ function reasonToLeaveOut(provider: string, id: string, prices: ModelPrice): str
   if (ALWAYS_MORE.test(id)) return 'always charges more than text tokens';
   if (FINE_TUNED.test(id)) return 'shorthand for fine-tuned models';
   if (provider === 'openrouter' && !id.includes('/')) return 'not an OpenRouter id';
-  if (prices.input_mtok === undefined || prices.output_mtok === undefined)
+  if (prices.input_mtok === undefined || (prices.output_mtok === undefined && !EMBEDDING.test(id)))
     return 'no price for text in and out';
   for (const unit of Object.keys(prices)) {
-    if (unit.startsWith('output_') && !OUTPUT_UNITS_HELD.has(unit))
-      return `output is also charged by ${unit}`;
+    if (HELD_UNITS.has(unit)) continue;
+    return unit.startsWith('output_') ? `output is also charged by ${unit}` : `it is also charged by ${unit}`;
   }
   return undefined;
 }
@@ -176,19 +204,22 @@ function exactAliases(model: ModelInfo): string[] {
 }
 
 function readRow(provider: string, model: ModelInfo): Row | { leftOut: string } {
-  const prices = pricesInForce(model);
-  if ('varies' in prices) return { leftOut: 'the price depends on the time of day' };
-  const leftOut = reasonToLeaveOut(provider, model.id, prices as ModelPrice);
+  const { prices, times } = pricesInForce(model);
+  const leftOut = reasonToLeaveOut(provider, model.id, prices);
   if (leftOut !== undefined) return { leftOut };
-  const held = prices as ModelPrice;
-  const { output_reasoning_mtok: reasoning, requests_kcount: requests } = held;
+  const isWhole = times.every(
+    ({ prices: at }) => Object.keys(at).sort().join() === Object.keys(prices).sort().join(),
+  );
+  if (!isWhole) return { leftOut: 'at some times of the day it is charged by other units' };
+  const { output_reasoning_mtok: reasoning, requests_kcount: requests } = prices;
   return {
     id: model.id,
     aliases: exactAliases(model),
-    rates: [-1, ...tierStarts(held)].map((above) => ratesAbove(held, above)),
+    rates: [-1, ...tierStarts(prices)].map((above) => ratesAbove(prices, above)),
     reasoning: typeof reasoning === 'number' ? decimalText(reasoning) : '',
     request: typeof requests === 'number' ? decimalText(requests / 1000) : '',
     context: model.context_window === undefined ? '' : String(model.context_window),
+    times: times.map(({ between, prices: at }) => ({ between, texts: ratesAbove(at, -1).texts })),
   };
 }
 
@@ -200,7 +231,9 @@ function saysLess(row: Row, vendors: Row | { leftOut: string }): boolean {
   if ('leftOut' in vendors) return vendors.leftOut.startsWith('output is also');
   if (vendors.request !== '' && row.request === '') return true;
   return (
-    vendors.rates.length > 1 && row.rates.length === 1 && vendors.rates[0]?.input === row.rates[0]?.input
+    vendors.rates.length > 1 &&
+    row.rates.length === 1 &&
+    vendors.rates[0]?.texts[0] === row.rates[0]?.texts[0]
   );
 }
 
@@ -212,10 +245,28 @@ function readProvider(provider: string, others: Map<string, Map<string, Row | { 
     const vendorId = rest.join('/');
     const own = others.get(VENDOR_PROVIDER[vendor] ?? vendor);
     const vendors = own?.get(vendorId) ?? own?.get(vendorId.replaceAll('.', '-'));
-    if (provider === 'openrouter' && vendors !== undefined && saysLess(row, vendors)) continue;
+    if (provider === 'openrouter' && vendors !== undefined) {
+      if (saysLess(row, vendors)) continue;
+      takeVendorTerms(row, vendors);
+    }
     rows.push(row);
   }
   return withoutClashes(rows);
+}
+
+const HOUR = RATE_UNITS.indexOf('cache_write_1h_mtok');
+
+/**
+ * OpenRouter passes on the vendor's rates of the one-hour cache and of sound, and doesn't list them all: taken where
+ * both agree on input and output.
+ */
+function takeVendorTerms(row: Row, vendors: Row | { leftOut: string }): void {
+  if ('leftOut' in vendors || vendors.rates.length !== 1 || row.rates.length !== 1) return;
+  const [own, theirs] = [row.rates[0]?.texts ?? [], vendors.rates[0]?.texts ?? []];
+  // input and output
+  if (own[0] !== theirs[0] || own[1] !== theirs[1]) return;
+  for (let index = HOUR; index < theirs.length; index += 1)
+    if (own[index] === '') own[index] = theirs[index] ?? '';
 }
 
 /** An alias that is also an id goes to the row with that id; one that two rows claim goes to neither. */
@@ -232,15 +283,20 @@ function withoutClashes(rows: Row[]): Row[] {
 
 function rowText(row: Row): string {
   const [base, ...tiers] = row.rates as [Rates, ...Rates[]];
-  const rates = (r: Rates): string[] => [r.input, r.output, r.cacheRead, r.cacheWrite];
-  const tierText = tiers.map((tier) => [tier.above, ...rates(tier)].join(',').replace(/,+$/, '')).join('/');
+  const [input, output, cacheRead, cacheWrite, ...more] = base.texts;
+  const joined = (texts: readonly (string | number)[]): string => texts.join(',').replace(/,+$/, '');
   const fields = [
     [row.id, ...row.aliases].join('='),
-    ...rates(base),
+    input,
+    output,
+    cacheRead,
+    cacheWrite,
     row.context,
-    tierText,
+    tiers.map(({ above, texts }) => joined([above, ...texts])).join('/'),
     row.reasoning,
     row.request,
+    ...more,
+    row.times.map(({ between, texts }) => joined([between, ...texts])).join('/'),
   ];
   return fields.join(';').replace(/;+$/, '');
 }
@@ -265,8 +321,10 @@ function main(): void {
   const notice = licence.split('\n').map((line) => ` * ${line.trim()}`.trimEnd());
   const text = `/*
  * Generated by tools/update-prices.ts from @pydantic/genai-prices ${version}: don't edit.
- * A row: id[=alias...];input;output;cache read;cache write;context window;tiers;reasoning;request.
- * Rates are USD per million tokens, a request is USD; a tier is above,input,output,cache read,cache write.
+ * A row: id[=alias...];input;output;cache read;cache write;context window;tiers;reasoning;request;
+ * one-hour cache write;sound in;sound from the cache;pictures in;times. Rates are USD per million tokens, a request
+ * is USD. A tier is above,<rates>, a time is from-until in minutes of the UTC day,<rates>; <rates> are input,output,
+ * cache read,cache write,one-hour cache write,sound in,sound from the cache,pictures in.
  *
  * The prices are part of that package, which is published under this licence:
  *

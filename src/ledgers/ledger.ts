@@ -2,9 +2,10 @@
 import type { AccountSelector } from '../accounts.ts';
 import type { NanoUsd } from '../money.ts';
 import type { Signer } from '../receipts/keys.ts';
-import type { Draft, Receipt } from '../receipts/payloads.ts';
+import type { Draft, Receipt, SettlementPayload } from '../receipts/payloads.ts';
 import type { Head } from '../receipts/seal.ts';
 import type { WindowSpan } from '../windows.ts';
+import type { Marks } from './marks.ts';
 
 /** What is spent and what is held by calls in flight, in nano-USD. */
 export interface Amounts {
@@ -27,6 +28,21 @@ export interface Hold {
   accounts: readonly (readonly [key: string, start: number])[];
 }
 
+/** A call that was settled at its hold or at an estimate, and whose true cost its provider can still tell. */
+export interface AwaitedTruth {
+  call: string;
+  /** What is recorded as its cost so far. */
+  amount: NanoUsd;
+  /** The provider's id of the call. */
+  providerRef: string;
+  outcome: SettlementPayload['outcome'];
+  /** As those of its hold. */
+  accounts: Hold['accounts'];
+}
+
+/** What a log says besides balances. */
+export type LedgerMarks = Pick<Marks, 'frozen' | 'freezes' | 'granted' | 'rung' | 'isUsed' | 'wasGiven'>;
+
 /** A consistent look at the ledger, inside a transaction. */
 export interface LedgerView {
   /** The ledger's own time in milliseconds: never before the head's. */
@@ -40,12 +56,18 @@ export interface LedgerView {
   hold(call: string): Hold | undefined;
   /** How a call ended, where the ledger still remembers it. */
   ended(call: string): 'settled' | 'expired' | undefined;
+  /** The call, if its true cost is still to come. Of the latest such calls only. */
+  awaited(call: string): AwaitedTruth | undefined;
+  /** All such calls, the oldest first. */
+  allAwaited(): AwaitedTruth[];
   /** Open holds whose lease has run out: the first of them, as many as one transaction may end. */
   dueHolds(): Hold[];
   /** True when the log has a `policy` or `prices` receipt with this digest. */
   knows(digest: string): boolean;
   /** The keys that the log has admitted, its own among them, as base64url by `kid`. */
   readonly signers: { readonly size: number; has(kid: string): boolean };
+  /** Freezes, grants, rungs of tasks, capabilities that were used, alerts that were given. */
+  readonly marks: LedgerMarks;
 }
 
 /** What a transaction wants written, and what it answers. */

@@ -50,12 +50,13 @@ export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
       { signer: by = signer }: TransactOptions = {},
     ): Promise<Committed<T>> {
       assertOpen();
-      const { drafts, result } = body(state.view(now()));
+      const at = now();
+      const { drafts, result } = body(state.view(at));
       if (drafts.length === 0) return { result, receipts: [] };
       const receipts: Receipt[] = [];
       const sealing = {
         signer: by,
-        now: now(),
+        now: at,
         ledgerName: options.tenantId ?? 'default',
         ledgerSigner: signer,
       };

@@ -2,7 +2,9 @@
 import * as v from 'valibot';
 import { policyFromRecord, type PolicyRecord } from '../policy.ts';
 import { canonicalJson } from '../receipts/canonical-json.ts';
+import { SETTLED_OUTCOMES } from '../receipts/payloads.ts';
 import { WINDOW_KINDS } from '../windows.ts';
+import { marksBody } from './marks.ts';
 import { LedgerState } from './state.ts';
 
 const whole = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
@@ -23,8 +25,22 @@ const snapshotBody = v.strictObject({
   replaced: v.exactOptional(v.array(v.string())),
   policies: v.array(v.record(v.string(), v.unknown())),
   prices: v.array(v.string()),
+  /** Absent in what earlier versions wrote. */
+  marks: v.optional(marksBody),
   /** key, window, start, end, spent, held */
   buckets: v.array(v.tuple([v.string(), v.picklist(WINDOW_KINDS), whole, whole, nano, nano])),
+  /** call, amount, provider's id, outcome, accounts of calls whose true cost is still to come */
+  awaited: v.exactOptional(
+    v.array(
+      v.tuple([
+        v.string(),
+        nano,
+        v.string(),
+        v.picklist(SETTLED_OUTCOMES),
+        v.array(v.tuple([v.string(), whole])),
+      ]),
+    ),
+  ),
   /** call, amount, lease end, accounts */
   holds: v.array(v.tuple([v.string(), nano, whole, v.array(v.tuple([v.string(), whole]))])),
 });
@@ -39,8 +55,19 @@ export function snapshotText(state: LedgerState, offset: number): string {
       buckets.push([key, window, start, end, spent.toString(), held.toString()]);
     }
   }
+  const awaited = Array.from(
+    state.awaited.values(),
+    ({ call, amount, providerRef, outcome, accounts }): NonNullable<SnapshotBody['awaited']>[number] => [
+      call,
+      amount.toString(),
+      providerRef,
+      outcome,
+      accounts.map(([key, start]): [string, number] => [key, start]),
+    ],
+  );
   const body: SnapshotBody = {
     ...state.head,
+    ...(awaited.length > 0 && { awaited }),
     buckets,
     holds: Array.from(state.holds.values(), ({ call, amount, until, accounts }) => [
       call,
@@ -49,6 +76,7 @@ export function snapshotText(state: LedgerState, offset: number): string {
       accounts.map(([key, start]): [string, number] => [key, start]),
     ]),
     keys: [...state.keys],
+    marks: state.marks.body(),
     offset,
     ...(state.own !== undefined && { own: state.own }),
     ...(state.replaced.size > 0 && { replaced: [...state.replaced] }),
@@ -76,8 +104,12 @@ export function stateFromSnapshot(text: string): { state: LedgerState; offset: n
   for (const [key, window, start, end, spent, held] of body.buckets) {
     state.restoreBucket(key, { window, start, end, spent: BigInt(spent), held: BigInt(held) });
   }
+  if (body.marks !== undefined) state.marks.restore(body.marks);
   for (const [call, amount, until, accounts] of body.holds) {
     state.restoreHold({ call, amount: BigInt(amount), until, accounts });
+  }
+  for (const [call, amount, providerRef, outcome, accounts] of body.awaited ?? []) {
+    state.awaited.set(call, { call, amount: BigInt(amount), providerRef, outcome, accounts });
   }
   return { state, offset };
 }

@@ -1,11 +1,12 @@
 /** The balances that follow from a log: a reducer over receipts, the same for every ledger and for replay. */
-import { capLayout, type AccountSelector } from '../accounts.ts';
+import { capLayout, countedAccounts, type AccountSelector } from '../accounts.ts';
 import { AgentGuardError } from '../errors.ts';
 import { policyFromRecord, type Policy, type PolicyRecord } from '../policy.ts';
 import type { AdjustmentPayload, DecisionPayload, Receipt, SettlementPayload } from '../receipts/payloads.ts';
 import { headAfter, type Head } from '../receipts/seal.ts';
 import { ROLLING, TASK_IDLE_DAYS, type WindowKind, type WindowSpan } from '../windows.ts';
-import type { Amounts, Hold, LedgerView } from './ledger.ts';
+import type { Amounts, AwaitedTruth, Hold, LedgerView } from './ledger.ts';
+import { Marks } from './marks.ts';
 import { RecentMap } from './recent-map.ts';
 
 /** One window, or sub-bucket of a rolling window, of one account. */
@@ -23,6 +24,8 @@ const PRICES_KEPT = 256;
 const KEYS_KEPT = 64;
 /** Calls that are remembered after their end, for a settlement that comes late or again. */
 const ENDED_KEPT = 1024;
+/** Calls whose true cost is still to come. Beyond these, what was settled high stays high. */
+const AWAITED_KEPT = 128;
 /** Holds that one transaction expires at most; the others count as held until their turn comes. */
 const EXPIRED_AT_ONCE = 64;
 /** How often closed windows are looked for. */
@@ -47,6 +50,7 @@ export class LedgerState {
   readonly replaced: Set<string> = new Set();
   readonly holds: Map<string, Hold> = new Map();
   readonly accounts: Map<string, Map<number, Bucket>> = new Map();
+  readonly marks: Marks = new Marks();
   /** No hold is due before this instant. */
   #nextDue = 0;
   #sincePrune = 0;
@@ -54,6 +58,7 @@ export class LedgerState {
   forgets = true;
   #hasForgotten = false;
   #needsReplay = false;
+  readonly awaited: RecentMap<AwaitedTruth> = new RecentMap(AWAITED_KEPT);
   readonly #ended: RecentMap<'settled' | 'expired'> = new RecentMap(ENDED_KEPT);
 
   constructor(head: Head) {
@@ -92,6 +97,11 @@ export class LedgerState {
       case 'clock':
         if (this.head.time < before) this.#setBack(this.head.time - before);
         this.#needsReplay = this.#hasForgotten;
+        break;
+      case 'grant':
+      case 'freeze':
+      case 'alert':
+        this.marks.apply(payload, this.head.time, []);
         break;
     }
     this.keys.touch(payload.issuer_id);
@@ -171,9 +181,12 @@ export class LedgerState {
       amounts: (account, span) => this.#amountsAfter(this.dueHolds(now), account, span, now),
       hold: (call) => this.holds.get(call),
       ended: (call) => this.#ended.get(call),
+      awaited: (call) => this.awaited.get(call),
+      allAwaited: () => [...this.awaited.values()],
       dueHolds: () => this.dueHolds(now),
       knows: (digest) => this.knows(digest),
       signers: this.keys,
+      marks: this.marks,
     };
   }
 
@@ -212,11 +225,12 @@ export class LedgerState {
         throw new AgentGuardError('log_damaged', `a decision rests on ${digest}, which the log lacks`);
       return policy;
     });
-    const { accounts: selectors, windowOfAccount } = capLayout(policies, payload.scope);
+    this.marks.apply(payload, this.head.time, policies);
+    const counted = countedAccounts(capLayout(policies, payload.scope), payload.uncounted);
     const amount = BigInt(payload.hold);
     const accounts: [string, number][] = [];
-    for (const [position, account] of selectors.entries()) {
-      const recorded = payload.spans[windowOfAccount[position] as number];
+    for (const { account, window } of counted) {
+      const recorded = payload.spans[window];
       if (recorded === undefined) continue;
       const span = { start: recorded[0], end: recorded[1] };
       const bucket = this.#bucket(account, span);
@@ -243,6 +257,7 @@ export class LedgerState {
     this.#ended.set(payload.call, payload.outcome === 'expired' ? 'expired' : 'settled');
     this.#ended.prune();
     const spent = BigInt(payload.cost.amount);
+    this.#awaitTruth(payload, hold.accounts);
     for (const [key, start] of hold.accounts) {
       const bucket = this.accounts.get(key)?.get(start);
       if (bucket === undefined) continue;
@@ -251,8 +266,20 @@ export class LedgerState {
     }
   }
 
+  /** Remembers a call that did not end at a known cost, and forgets it once it has one. */
+  #awaitTruth(
+    { call, cost, outcome, provider_ref: providerRef }: SettlementPayload | AdjustmentPayload,
+    accounts: Hold['accounts'],
+  ): void {
+    this.awaited.delete(call);
+    if (providerRef === undefined || (cost.source !== 'hold' && cost.source !== 'estimate')) return;
+    this.awaited.set(call, { call, amount: BigInt(cost.amount), providerRef, outcome, accounts });
+    this.awaited.prune();
+  }
+
   #adjust(payload: AdjustmentPayload): void {
     const change = BigInt(payload.change);
+    this.#awaitTruth(payload, payload.accounts);
     for (const [key, start] of payload.accounts) {
       const bucket = this.accounts.get(key)?.get(start);
       // A window that has closed since needs no correction: nothing will be decided on it again.
@@ -280,11 +307,13 @@ export class LedgerState {
         moved.set(`${key} ${bucket.start}`, start);
       }
     }
+    const following = (accounts: Hold['accounts']): Hold['accounts'] =>
+      accounts.map(([key, start]) => [key, moved.get(`${key} ${start}`) ?? start] as const);
     for (const [call, hold] of this.holds) {
-      const accounts = hold.accounts.map(
-        ([key, start]) => [key, moved.get(`${key} ${start}`) ?? start] as const,
-      );
-      this.holds.set(call, { ...hold, until: hold.until + change, accounts });
+      this.holds.set(call, { ...hold, until: hold.until + change, accounts: following(hold.accounts) });
+    }
+    for (const [call, entry] of this.awaited) {
+      this.awaited.set(call, { ...entry, accounts: following(entry.accounts) });
     }
     this.#nextDue = 0;
   }
@@ -292,6 +321,7 @@ export class LedgerState {
   /** Closed windows leave memory, unless a call that began in them is still in flight. */
   #prune(): void {
     this.#sincePrune = 0;
+    if (this.marks.prune(this.head.time)) this.#hasForgotten = true;
     for (const [key, buckets] of this.accounts) {
       for (const [start, bucket] of buckets) {
         if (bucket.end === 0 || bucket.end > this.head.time || bucket.held > 0n) continue;

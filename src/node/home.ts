@@ -9,6 +9,11 @@ export function homeDirectory(): string {
   return set === undefined || set === '' ? join(homedir(), '.agentguard') : resolve(set);
 }
 
+/** The price list that `agentguard models --sync-pricing` wrote. */
+export function priceFilePath(): string {
+  return join(homeDirectory(), 'prices.json');
+}
+
 const LONGEST_NAME = 200;
 
 /**

@@ -2,6 +2,9 @@
 import { AsyncLocalStorage as NodeAsyncLocalStorage } from 'node:async_hooks';
 import { createPrivateKey, createPublicKey, hash, randomBytes as nodeRandomBytes } from 'node:crypto';
 import { sign as nodeSign, verify as nodeVerify, type KeyObject } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readFileSync, statSync, type Stats } from 'node:fs';
+import type { PriceFile } from '../platform-web.ts';
+import { priceFilePath } from './home.ts';
 
 /** A `KeyObject`, by what it shows: users without Node's types must be able to read our declarations. */
 export interface SigningKey {
@@ -63,6 +66,29 @@ interface AsyncStorage<T> {
 }
 
 export const AsyncLocalStorage: (new <T>() => AsyncStorage<T>) | undefined = NodeAsyncLocalStorage;
+
+function stampOf({ ino, mtimeMs, size }: Stats): string {
+  return `${ino} ${mtimeMs} ${size}`;
+}
+
+/** The file of synced prices: one `stat`, and its text where that says that it is another one than the known. */
+export function priceFile(known: string | undefined): PriceFile {
+  const path = priceFilePath();
+  try {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) return { path, stamp: 'none' };
+    if (stampOf(stats) === known) return { path, stamp: known };
+    const fd = openSync(path, 'r');
+    try {
+      return { path, stamp: stampOf(fstatSync(fd)), text: readFileSync(fd, 'utf8') };
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    const { code = 'error', message } = error as NodeJS.ErrnoException;
+    return { path, stamp: code, error: message };
+  }
+}
 
 export function environment(name: string): string | undefined {
   return process.env[name];

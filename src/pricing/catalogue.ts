@@ -5,7 +5,7 @@ import {
   CATALOGUE_SOURCE_VERSION,
   CATALOGUE_TABLE,
 } from './catalogue-data.ts';
-import type { PriceRow, TokenRates } from './price.ts';
+import type { PriceOverride, PriceRow, TokenRates } from './price.ts';
 
 /** Where the embedded rows come from and how old they are, as `PriceRow.version` states it. */
 export const CATALOGUE_VERSION: string = `${CATALOGUE_SOURCE} ${CATALOGUE_SOURCE_VERSION}, ${CATALOGUE_DATE}`;
@@ -37,9 +37,25 @@ function readTable(): Map<string, Provider> {
   return table;
 }
 
-function ratesOf(fields: readonly (string | undefined)[]): TokenRates {
-  const [input = '', output = '', cacheRead = '', cacheWrite = ''] = fields;
-  return { input, output, ...(cacheRead && { cacheRead }), ...(cacheWrite && { cacheWrite }) };
+/** The rates of a row in the order in which tiers and times have them. */
+const RATE_NAMES = [
+  'input',
+  'output',
+  'cacheRead',
+  'cacheWrite',
+  'cacheWriteHour',
+  'inputAudio',
+  'cacheReadAudio',
+  'inputImage',
+] as const satisfies readonly (keyof TokenRates)[];
+
+function ratesOf(texts: readonly (string | undefined)[]): TokenRates {
+  const rates: TokenRates = { input: '', output: '' };
+  for (const [index, name] of RATE_NAMES.entries()) {
+    const text = texts[index] ?? '';
+    if (text !== '') rates[name] = text;
+  }
+  return rates;
 }
 
 function tierOf(text: string): { above: number } & TokenRates {
@@ -47,17 +63,24 @@ function tierOf(text: string): { above: number } & TokenRates {
   return { above: Number(above), ...ratesOf(rates) };
 }
 
+function timeOf(text: string): PriceOverride {
+  const [between = '', ...rates] = text.split(',');
+  const [from, until] = between.split('-').map(Number) as [number, number];
+  return { between: [from, until], ...ratesOf(rates) };
+}
+
 function rowOf(line: string): PriceRow {
-  const [names = '', ...fields] = line.split(';');
-  const [, , , , context = '', tiers = '', reasoning = '', request = ''] = fields;
+  const [names = '', input, output, cacheRead, cacheWrite, context = '', ...rest] = line.split(';');
+  const [tiers = '', reasoning = '', request = '', hour, audio, audioRead, image, times = ''] = rest;
   return {
     model: names.split('=')[0] as string,
     source: 'catalogue',
     version: CATALOGUE_VERSION,
-    ...ratesOf(fields),
+    ...ratesOf([input, output, cacheRead, cacheWrite, hour, audio, audioRead, image]),
     ...(reasoning && { reasoning }),
     ...(request && { request }),
     ...(tiers && { tiers: tiers.split('/').map(tierOf) }),
+    ...(times && { overrides: times.split('/').map(timeOf) }),
     ...(context && { contextLength: Number(context) }),
   };
 }

@@ -1,6 +1,6 @@
 /** Prices that the user sets in code. They come before every list. */
-import { scaleExactly, usdText } from '../money.ts';
-import type { PriceRow } from './price.ts';
+import { nanoUsdFromCents, scaleExactly, usdText } from '../money.ts';
+import { MODEL_FEATURES, type ModelFeature, type PriceRow } from './price.ts';
 
 /** A price in US cents per 1000 tokens; 0.1 is $1.00 per million tokens. Strings are read exactly, too. */
 export interface CostOverride {
@@ -12,6 +12,22 @@ export interface CostOverride {
   cacheWriteCentsPerKtok?: number | string;
   /** Absent: as `outputCentsPerKtok`. */
   reasoningCentsPerKtok?: number | string;
+  /** Writing a cache that lasts an hour. Absent: unknown, so that calls which ask for one have no bound. */
+  cacheWriteHourCentsPerKtok?: number | string;
+  /** Sound in the prompt. Absent: as `inputCentsPerKtok`. */
+  inputAudioCentsPerKtok?: number | string;
+  /** Pictures in the prompt. Absent: as `inputCentsPerKtok`. */
+  inputImageCentsPerKtok?: number | string;
+  /** Sound in the answer. Absent: as `outputCentsPerKtok`. */
+  outputAudioCentsPerKtok?: number | string;
+  /** Pictures in the answer. Absent: as `outputCentsPerKtok`. */
+  outputImageCentsPerKtok?: number | string;
+  /** US cents for each request, on top of the tokens. */
+  requestCents?: number | string;
+  /** US cents for each picture in the prompt, on top of the tokens. */
+  imageCents?: number | string;
+  /** All that the model can do beside text. Absent: unknown. */
+  features?: readonly ModelFeature[];
   /** Input and output tokens that the model takes together. */
   contextLength?: number;
   /** The most output tokens that the model gives. */
@@ -34,7 +50,14 @@ const RATES = {
   cacheReadCentsPerKtok: 'cacheRead',
   cacheWriteCentsPerKtok: 'cacheWrite',
   reasoningCentsPerKtok: 'reasoning',
+  cacheWriteHourCentsPerKtok: 'cacheWriteHour',
+  inputAudioCentsPerKtok: 'inputAudio',
+  inputImageCentsPerKtok: 'inputImage',
+  outputAudioCentsPerKtok: 'outputAudio',
+  outputImageCentsPerKtok: 'outputImage',
 } as const;
+
+const FEES = { requestCents: 'request', imageCents: 'image' } as const;
 
 const COUNTS = ['contextLength', 'maxOutputTokens'] as const;
 
@@ -75,12 +98,36 @@ function tokenCount(model: string, field: string, value: unknown): number {
   return value;
 }
 
+const FIELDS: readonly string[] = [...Object.keys(RATES), ...Object.keys(FEES), ...COUNTS, 'features'];
+
+function feeText(model: string, field: string, value: unknown): string {
+  const message = `cost override of ${JSON.stringify(model)}: ${field} is ${shown(value)}, expected US cents of at least 0`;
+  if (typeof value !== 'number' && typeof value !== 'string') throw new TypeError(message);
+  let fee = -1n;
+  try {
+    fee = nanoUsdFromCents(value);
+  } catch {
+    // told below
+  }
+  if (fee < 0n) throw new RangeError(message);
+  return usdText(fee);
+}
+
+function featureList(model: string, value: unknown): ModelFeature[] {
+  const known: readonly unknown[] = MODEL_FEATURES;
+  if (Array.isArray(value) && value.every((word) => known.includes(word))) {
+    return [...new Set(value as ModelFeature[])].sort();
+  }
+  const expected = MODEL_FEATURES.join(', ');
+  throw new TypeError(`cost override of ${JSON.stringify(model)}: features: expected a list of ${expected}`);
+}
+
 /** The price row that an override stands for. Throws as `setCostOverride` does. */
 export function overrideRow(model: string, override: CostOverride): PriceRow {
   const row: PriceRow = { model, source: 'override', version: 'set in code', input: '', output: '' };
   for (const field of Object.keys(override)) {
-    if (Object.hasOwn(RATES, field) || (COUNTS as readonly string[]).includes(field)) continue;
-    const known = [...Object.keys(RATES), ...COUNTS].join(', ');
+    if (FIELDS.includes(field)) continue;
+    const known = FIELDS.join(', ');
     throw new TypeError(
       `cost override of ${JSON.stringify(model)}: unknown field ${field}, expected ${known}`,
     );
@@ -93,6 +140,13 @@ export function overrideRow(model: string, override: CostOverride): PriceRow {
     if (isOptional && override[field] === undefined) continue;
     row[rate] = rateText(model, field, override[field]);
   }
+  for (const [field, fee] of Object.entries(FEES) as [
+    keyof typeof FEES,
+    (typeof FEES)[keyof typeof FEES],
+  ][]) {
+    if (override[field] !== undefined) row[fee] = feeText(model, field, override[field]);
+  }
+  if (override.features !== undefined) row.features = featureList(model, override.features);
   for (const field of COUNTS) {
     if (override[field] !== undefined) row[field] = tokenCount(model, field, override[field]);
   }

@@ -1,6 +1,7 @@
 /** "Did you mean": model ids that look like an unknown one. For people to read, never to price a call. */
 import { catalogueIds } from './catalogue.ts';
 import { MAX_MODEL_ID_LENGTH } from './resolve.ts';
+import { syncedIds } from './synced.ts';
 
 /** More edits than this and the ids have little to do with each other. */
 const MAX_EDITS = 4;
@@ -42,7 +43,7 @@ function distance(wanted: string, candidate: string, limit: number): number {
 }
 
 /**
- * Up to three ids of the catalogue that look most like this one, the likest first. Ids of `provider` only,
+ * Up to three ids of the price lists that look most like this one, the likest first. Ids of `provider` only,
  * where the catalogue has that provider; ids written `vendor/model` are answered in that form.
  */
 export function suggestModels(id: string, provider?: string): string[] {
@@ -55,7 +56,8 @@ export function suggestModels(id: string, provider?: string): string[] {
     provider !== undefined && provider !== 'openrouter' && all.has(provider) ? [provider] : all.keys();
   const found = new Map<string, number>();
   for (const name of chosen) {
-    for (const listed of all.get(name) ?? []) {
+    const synced = name === 'openrouter' ? syncedIds() : [];
+    for (const listed of [...(all.get(name) ?? []), ...synced]) {
       const candidate = vendor !== '' && name === vendor ? `${vendor}/${listed}` : listed;
       if (candidate === id || (provider === undefined && id.includes('/') !== candidate.includes('/')))
         continue;

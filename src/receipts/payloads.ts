@@ -37,26 +37,63 @@ const money = { currency: v.literal('USD'), scale: v.literal(9) };
 
 const cost = v.strictObject({
   amount: nano,
+  /** the call ran on the caller's own key at the upstream: the provider charged its fee only */
+  byok: v.exactOptional(v.literal(true)),
   /** tokens × price, where usage and price are known */
   computed: v.exactOptional(nano),
+  /** what the provider itself charged, without what the upstream bills to the caller's own key */
+  fee: v.exactOptional(nano),
   /** what the provider said, where it said so */
   reported: v.exactOptional(nano),
   source: v.picklist(['provider', 'tokens', 'estimate', 'hold', 'none']),
+  /** what the upstream charged, where the provider said so */
+  upstream: v.exactOptional(nano),
 });
 
 const usage = v.strictObject({
+  cache_read_audio_tokens: v.exactOptional(whole),
   cache_read_tokens: v.exactOptional(whole),
+  cache_write_hour_tokens: v.exactOptional(whole),
   cache_write_tokens: v.exactOptional(whole),
+  input_audio_tokens: v.exactOptional(whole),
+  input_image_tokens: v.exactOptional(whole),
   input_tokens: whole,
+  output_audio_tokens: v.exactOptional(whole),
+  output_image_tokens: v.exactOptional(whole),
   output_tokens: whole,
   reasoning_tokens: v.exactOptional(whole),
+});
+
+/** How a call can have ended. */
+export const SETTLED_OUTCOMES = [
+  'ok',
+  'error',
+  'refused',
+  'aborted',
+  'abandoned',
+  'not_sent',
+  'expired',
+] as const;
+
+/** A signed capability that came with a call. The token itself is in no receipt. */
+const capability = v.strictObject({
+  caps: v.array(text),
+  exp: whole,
+  iss: v.exactOptional(text),
+  jti: v.exactOptional(text),
+  max: v.exactOptional(nano),
+  nbf: v.exactOptional(whole),
+  problem: v.exactOptional(text),
+  replayed: v.exactOptional(v.literal(true)),
+  sha256: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
+  sub: v.exactOptional(text),
 });
 
 const settled = {
   call: id,
   cost,
   ...money,
-  outcome: v.picklist(['ok', 'error', 'refused', 'aborted', 'abandoned', 'not_sent', 'expired']),
+  outcome: v.picklist(SETTLED_OUTCOMES),
   provider_ref: v.exactOptional(text),
   served: v.exactOptional(
     v.strictObject({
@@ -117,10 +154,16 @@ export const PAYLOADS = {
     ...common,
     type: v.literal('decision'),
     call: id,
+    /** indexes into `caps` of `ask` caps that somebody let the call pass */
+    approved: v.exactOptional(v.array(whole)),
     caps: v.array(v.tuple([whole, nano, nano])),
     ...money,
     decision: v.picklist(['allow', 'downgrade', 'block']),
     decisive_cap: v.exactOptional(whole),
+    decisive_rule: v.exactOptional(v.tuple([whole, whole])),
+    frozen: v.exactOptional(scope),
+    /** what live grants add to caps */
+    granted: v.exactOptional(v.array(v.tuple([whole, nano]))),
     hold: nano,
     lease_until: v.exactOptional(instant),
     not_effective: v.exactOptional(v.array(whole)),
@@ -128,13 +171,22 @@ export const PAYLOADS = {
     prices: v.exactOptional(digest),
     reason: text,
     request: v.strictObject({
+      audio: v.exactOptional(v.literal(true)),
+      cached_tokens: v.exactOptional(whole),
+      capabilities: v.exactOptional(v.array(capability)),
+      ceiling_can_be_set: v.exactOptional(v.literal(true)),
       choices: v.exactOptional(whole),
+      claims: v.exactOptional(v.array(text)),
       fallbacks: v.exactOptional(v.array(text)),
+      features: v.exactOptional(v.array(text)),
       fixed_cost: v.exactOptional(nano),
+      hour_cache: v.exactOptional(v.literal(true)),
+      images: v.exactOptional(whole),
       input_tokens: v.exactOptional(whole),
       limit_can_be_set: v.exactOptional(v.literal(true)),
       max_output_tokens: v.exactOptional(whole),
       model: text,
+      provider: v.exactOptional(text),
       reasoning_tokens: v.exactOptional(whole),
       unbounded_input: v.exactOptional(text),
     }),
@@ -144,10 +196,19 @@ export const PAYLOADS = {
         fallbacks: v.exactOptional(v.array(text)),
         limit: v.picklist(['own', 'injected', 'clamped', 'model', 'none']),
         max_output_tokens: v.exactOptional(whole),
+        max_price: v.exactOptional(
+          v.strictObject({
+            input: v.exactOptional(text),
+            output: v.exactOptional(text),
+            request: v.exactOptional(text),
+          }),
+        ),
         model: text,
       }),
     ),
     rules: whole,
+    /** the rung that the call's task is on, for sticky caps */
+    rungs: v.exactOptional(v.array(v.tuple([whole, text]))),
     scope,
     scope_conflict: v.exactOptional(text),
     shadow: v.exactOptional(
@@ -155,6 +216,8 @@ export const PAYLOADS = {
     ),
     spans: v.array(v.tuple([whole, whole])),
     uncarried: v.exactOptional(v.array(text)),
+    /** indexes into `caps` of caps whose models the route is none of */
+    uncounted: v.exactOptional(v.array(whole)),
   }),
   settlement: v.strictObject({
     ...common,
@@ -169,6 +232,55 @@ export const PAYLOADS = {
     accounts: v.array(v.tuple([v.string(), whole])),
     change: signedNano,
     previous: nano,
+  }),
+  grant: v.strictObject({
+    ...common,
+    type: v.literal('grant'),
+    amount: nano,
+    by: v.exactOptional(text),
+    cap: whole,
+    ...money,
+    policy: text,
+    reason: v.exactOptional(text),
+    scope,
+    until: instant,
+    window: text,
+  }),
+  freeze: v.strictObject({
+    ...common,
+    type: v.literal('freeze'),
+    by: v.exactOptional(text),
+    frozen: v.boolean(),
+    reason: v.exactOptional(text),
+    scope,
+  }),
+  approval: v.strictObject({
+    ...common,
+    type: v.literal('approval'),
+    by: v.exactOptional(text),
+    call: id,
+    /** as `decisive_cap` */
+    cap: whole,
+    ...money,
+    /** the most that the call may cost by it */
+    hold: nano,
+    outcome: v.picklist(['approved', 'denied', 'timeout', 'failed']),
+    reason: v.exactOptional(text),
+  }),
+  alert: v.strictObject({
+    ...common,
+    type: v.literal('alert'),
+    amount: nano,
+    cap: whole,
+    ...money,
+    name: text,
+    policy: text,
+    /** in ten-thousandths of the amount */
+    share: whole,
+    spent: nano,
+    /** until when it isn't given again, in milliseconds; 0 for ever */
+    until: whole,
+    window: text,
   }),
   snapshot: v.strictObject({
     ...common,
@@ -199,6 +311,10 @@ export type PricesPayload = PayloadOf<'prices'>;
 export type DecisionPayload = PayloadOf<'decision'>;
 export type SettlementPayload = PayloadOf<'settlement'>;
 export type AdjustmentPayload = PayloadOf<'adjustment'>;
+export type GrantPayload = PayloadOf<'grant'>;
+export type FreezePayload = PayloadOf<'freeze'>;
+export type ApprovalPayload = PayloadOf<'approval'>;
+export type AlertPayload = PayloadOf<'alert'>;
 export type SnapshotPayload = PayloadOf<'snapshot'>;
 export type RecoveredPayload = PayloadOf<'recovered'>;
 export type ClockPayload = PayloadOf<'clock'>;
@@ -212,6 +328,10 @@ export type Payload =
   | DecisionPayload
   | SettlementPayload
   | AdjustmentPayload
+  | GrantPayload
+  | FreezePayload
+  | ApprovalPayload
+  | AlertPayload
   | SnapshotPayload
   | RecoveredPayload
   | ClockPayload

@@ -219,6 +219,8 @@ export class LogVerifier {
           return 'from and to are not the times before and after the receipt';
         }
         return this.#ledgersOwn(payload);
+      case 'freeze':
+      case 'grant':
       case 'recovered':
       case 'snapshot':
         return this.#ledgersOwn(payload);

@@ -47,7 +47,12 @@ export type Scenario = (bench: Bench) => Promise<void>;
 export const TOKEN_NANO = 1000n;
 
 const MODEL = 'conformance/model';
-const PRICES = testPrices({ [MODEL]: { inputCentsPerKtok: 0, outputCentsPerKtok: '0.1' } });
+/** Half as dear. */
+export const RUNG = 'conformance/rung';
+const PRICES = testPrices({
+  [MODEL]: { inputCentsPerKtok: 0, outputCentsPerKtok: '0.1' },
+  [RUNG]: { inputCentsPerKtok: 0, outputCentsPerKtok: '0.05' },
+});
 
 /** A block cap on everything, ever, with room for `tokens` output tokens. */
 export function totalCap(tokens: number, more: Partial<SpendCap> = {}): SpendCap {

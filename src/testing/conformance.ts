@@ -3,6 +3,7 @@ import type { Ledger } from '../ledgers/ledger.ts';
 import { signerFromSeed } from '../receipts/keys.ts';
 import type { Receipt } from '../receipts/payloads.ts';
 import { HOLDS, WAITING } from './conformance-holds.ts';
+import { MARKS } from './conformance-marks.ts';
 import {
   balancesOf,
   callOf,
@@ -29,7 +30,7 @@ export type { LedgerUnderTest, TestRunner } from './conformance-kit.ts';
 /** Runs the suite on a ledger. Needs nothing of the ledger but its interface, and real time for a few leases. */
 export function ledgerConformance({ describe, it, expect }: TestRunner, under: LedgerUnderTest): void {
   describe(`${under.name}: ledger conformance`, () => {
-    for (const [name, scenario] of Object.entries({ ...LOG, ...HOLDS, ...WAITING, ...LIFE })) {
+    for (const [name, scenario] of Object.entries({ ...LOG, ...HOLDS, ...WAITING, ...MARKS, ...LIFE })) {
       it(name, async () => {
         const ledger = await under.open();
         const writers = [ledger];

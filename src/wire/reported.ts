@@ -7,22 +7,46 @@ import type { CallOutcome } from '../settlement.ts';
 import type { ReportedUsage } from '../usage.ts';
 import { fieldsOf, isFields, sum, textOf, type Fields } from './fields.ts';
 
+/** OpenRouter's figures for one call. */
+interface OpenRouterFigures {
+  cost: unknown;
+  upstream: unknown;
+  isByok: unknown;
+}
+
+/** Older clients don't say whose key it was; a cost below the upstream's can only be a fee. */
+function isFeeAlone({ cost, upstream, isByok }: OpenRouterFigures): boolean {
+  if (isByok !== undefined) return isByok === true;
+  const [fee, bill] = [reportedCost(cost), reportedCost(upstream)];
+  return fee !== undefined && bill !== undefined && fee < bill;
+}
+
+/** What the upstream charged, kept apart from what counts, and whether it bills an own key of the user. */
+export function openRouterUpstream(told: OpenRouterFigures): Pick<CallOutcome, 'upstreamCost' | 'isByok'> {
+  const { upstream } = told;
+  return {
+    ...(reportedCost(upstream) !== undefined && { upstreamCost: upstream }),
+    ...(isFeeAlone(told) && { isByok: true }),
+  };
+}
+
 /** OpenRouter's cost in US dollars. With a key of the user's own it is only the fee: the upstream's bill is added. */
-export function openRouterCost(told: { cost: unknown; upstream: unknown; isByok: unknown }): unknown {
+export function openRouterCost(told: OpenRouterFigures): unknown {
   const { cost, upstream, isByok } = told;
   const fee = reportedCost(cost);
   const bill = reportedCost(upstream);
   if (isByok === true && bill === undefined) return undefined;
-  // Older clients don't say whose key it was; a cost below the upstream's can only be a fee.
-  const isFee =
-    isByok === true || (isByok === undefined && fee !== undefined && bill !== undefined && fee < bill);
-  return isFee && bill !== undefined ? usdText((fee ?? 0n) + bill) : cost;
+  return isFeeAlone(told) && bill !== undefined ? usdText((fee ?? 0n) + bill) : cost;
+}
+
+function figuresInUsage(usage: unknown): OpenRouterFigures {
+  const { cost, cost_details: details, is_byok: isByok } = fieldsOf(usage);
+  return { cost, upstream: fieldsOf(details)['upstream_inference_cost'], isByok };
 }
 
 /** The cost in a usage object as OpenRouter sends it; `undefined` where there is none. */
 export function costInUsage(usage: unknown): unknown {
-  const { cost, cost_details: details, is_byok: isByok } = fieldsOf(usage);
-  return openRouterCost({ cost, upstream: fieldsOf(details)['upstream_inference_cost'], isByok });
+  return openRouterCost(figuresInUsage(usage));
 }
 
 /** A count that a client library may have put in place of a missing one: no call has an empty prompt. */
@@ -80,7 +104,7 @@ function outputOf({ prompt_tokens: prompt, total_tokens: total }: Fields): unkno
 export function reportedInBody(
   body: unknown,
   seenOutputTokens = 0,
-): Pick<CallOutcome, 'usage' | 'cost' | 'servedModel' | 'servedProvider' | 'providerRef'> {
+): Omit<CallOutcome, 'outcome' | 'seenOutputTokens'> {
   const { usage, model, provider, id } = fieldsOf(body);
   const told = usageInBody(usage);
   const cost = costInUsage(usage);
@@ -95,6 +119,7 @@ export function reportedInBody(
   return {
     ...(believed !== undefined && { usage: believed }),
     ...(cost !== undefined && cost !== null && { cost }),
+    ...openRouterUpstream(figuresInUsage(usage)),
     ...(servedModel !== undefined && { servedModel }),
     ...(servedProvider !== undefined && { servedProvider }),
     ...(providerRef !== undefined && { providerRef }),

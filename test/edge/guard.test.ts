@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   createSpendGuard,
   isBlocked,
+  loadPrices,
   memoryLedger,
   setCostOverride,
   type SpendPolicy,
@@ -46,5 +47,15 @@ describe('on the edge', () => {
 
   it('says what to pass when there is no default ledger', () => {
     expect(() => createSpendGuard({ policy })).toThrow(/memoryLedger\(\)/);
+  });
+
+  it('takes synced prices from code, since there are no files', async () => {
+    const row = { model: 'edge/synced', source: 'mine', version: '1', input: '1', output: '2' };
+    const guard = createSpendGuard({ policy, ledger: memoryLedger(), waitForHoldsMs: 0 });
+    const request = { model: 'edge/synced', inputTokens: 1000, maxOutputTokens: 1000 };
+    await expect(guard.begin(request)).rejects.toMatchObject({ reason: 'unknown_price' });
+    loadPrices([row]);
+    expect((await guard.begin(request)).hold).toBe(3_000_000n);
+    loadPrices(null);
   });
 });

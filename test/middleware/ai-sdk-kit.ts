@@ -12,7 +12,8 @@ import {
   type SpendPolicy,
 } from '../../src/index.ts';
 import { startSimulator, type Simulator, type SimulatorOptions } from '../../src/node/simulator/index.ts';
-import type { Payload } from '../../src/receipts/payloads.ts';
+import type { Payload, Receipt } from '../../src/receipts/payloads.ts';
+import { receiptsOf } from '../../src/testing/conformance-kit.ts';
 
 export const OPUS = 'anthropic/claude-opus-4-7';
 export const HAIKU = 'anthropic/claude-haiku-4-5';
@@ -39,6 +40,8 @@ export interface Desk extends AsyncDisposable {
   /** Bodies of the chat completions that the simulator got. */
   bodies(): Record<string, unknown>[];
   warnings(): string[];
+  /** Every receipt, as it stands in the log. */
+  log(): Promise<Receipt[]>;
   spent(): Promise<bigint>;
   held(): Promise<bigint>;
 }
@@ -87,6 +90,7 @@ export async function openDesk(
         .filter(({ method }) => method === 'POST')
         .map(({ body }) => body as Record<string, unknown>),
     warnings: () => events.flatMap((event) => (event.type === 'warning' ? [event.code] : [])),
+    log: () => receiptsOf(ledger),
     spent: () => amounts('spent'),
     held: () => amounts('held'),
     [Symbol.asyncDispose]: () => sim.close(),

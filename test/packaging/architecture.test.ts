@@ -40,14 +40,17 @@ function importsOf(file: string): { target: string; typeOnly: boolean }[] {
 
 /** The layers of DESIGN §8, lowest first. The first pattern that fits a file is its layer. */
 const LAYERS: readonly [string, RegExp][] = [
-  ['rim', /^src\/(node\/(?!platform)|testing\/|pages\/)/],
-  ['base', /^src\/(money|usage|errors|version|scope|platform-web|node\/platform)\.ts$/],
-  ['facts', /^src\/(windows|policy|accounts|estimate[\w-]*|pricing\/.*|receipts\/.*)(\.ts)?$/],
-  ['decide', /^src\/(decide|settlement)\.ts$/],
+  ['rim', /^src\/(node\/(?!(platform|home)\.ts)|testing\/|pages\/)/],
+  [
+    'base',
+    /^src\/(money|usage|errors|version|scope|capability-names|platform-web|node\/platform|node\/home)\.ts$/,
+  ],
+  ['facts', /^src\/(windows|policy|policy\/.*|accounts|estimate[\w-]*|pricing\/.*|receipts\/.*)(\.ts)?$/],
+  ['decide', /^src\/(decide(\/[\w-]+)?|settlement)\.ts$/],
   ['ledgers', /^src\/ledgers\//],
   [
     'guard',
-    /^src\/(guard|guarded-call|hold-queue|prepare|record|explain|events|options|balances|adapter)\.ts$/,
+    /^src\/(guard|guarded-call|hold-queue|request|prepare|record|explain|events|options|balances|alerts|approvals|capability|capabilities|control|prompt-caches|spend-guard|teller|waiting|webhook|adapter|late-truth|openrouter-generations)\.ts$/,
   ],
   ['wire', /^src\/wire\//],
   ['adapters', /^(middleware|callbacks)\//],
@@ -77,7 +80,9 @@ describe('the house', () => {
     for (const file of files.filter((name) => layerOf(name) === 'ledgers')) {
       expect(importsOf(file).map(({ target }) => target)).not.toContain('src/decide.ts');
     }
-    for (const { target } of importsOf('src/decide.ts')) expect(target).not.toMatch(/ledgers|node:|platform/);
+    for (const file of files.filter((name) => /^src\/decide[./]/.test(name))) {
+      for (const { target } of importsOf(file)) expect(target).not.toMatch(/ledgers|node:|platform/);
+    }
   });
 
   it.each(files.filter((file) => !file.startsWith('src/node/')))('%s has no import of Node', (file) => {
@@ -95,6 +100,16 @@ describe('the house', () => {
       }
     },
   );
+
+  it('keeps jose to those who verify signed capabilities', () => {
+    for (const file of files) {
+      const targets = importsOf(file).map(({ target }) => target);
+      if (file === 'src/capabilities.ts') expect(targets).toContain('jose');
+      else expect(targets, file).not.toContain('jose');
+      // nor through the file that imports it
+      if (layerOf(file) !== 'rim') expect(targets, file).not.toContain('src/capabilities.ts');
+    }
+  });
 
   it('has no import cycle', () => {
     const done = new Set<string>();

@@ -49,6 +49,9 @@ const allRows = [...catalogueIds()].flatMap(([provider, ids]) =>
   ids.map((id) => [`${provider} ${id}`, catalogueRow(provider, id) as PriceRow] as const),
 );
 
+/** `recomputed` knows no times of the day; `truth.test.ts` does. */
+const untimedRows = allRows.filter(([, { overrides }]) => overrides === undefined);
+
 const USAGES: TokenUsage[] = [
   { inputTokens: 1, outputTokens: 0 },
   { inputTokens: 0, outputTokens: 1 },
@@ -73,7 +76,7 @@ describe('every row of the catalogue', () => {
     expect(allRows.length).toBeGreaterThan(800);
   });
 
-  it.each(allRows)('%s', (_name, row) => {
+  it.each(untimedRows)('%s', (_name, row) => {
     const price = compilePrice(row);
     for (const usage of USAGES) {
       expect(costOf(price, usage)).toBe(recomputed(row, usage));
@@ -85,7 +88,7 @@ describe('every row of the catalogue', () => {
 
   it('to the nano-dollar for any usage, and never above the worst case', () => {
     fc.assert(
-      fc.property(fc.constantFrom(...allRows), usages, fc.nat(1000), ([, row], usage, more) => {
+      fc.property(fc.constantFrom(...untimedRows), usages, fc.nat(1000), ([, row], usage, more) => {
         const price = compilePrice(row);
         const cost = costOf(price, usage);
         expect(cost).toBe(recomputed(row, usage));
@@ -141,5 +144,108 @@ describe('compilePrice', () => {
     expect(costOf(price, { inputTokens: 200_001, outputTokens: 0 })).toBe(2_000_010_000n);
     expect(worstCaseCost(price, 200_000, 0)).toBe(200_000_000n);
     expect(worstCaseCost(price, 200_001, 0)).toBe(2_000_010_000n);
+  });
+});
+
+describe('overrides', () => {
+  const row = { model: 'm', source: 'openrouter', version: '1', input: '1', output: '10', cacheRead: '0.1' };
+  const at = (text: string): { at: number[] } => ({ at: [Date.parse(text)] });
+  const usage = (inputTokens: number): TokenUsage => ({
+    inputTokens,
+    outputTokens: 1_000_000,
+    cacheReadTokens: 1000,
+  });
+
+  it('replace rates key by key, the later over the earlier, strictly above the threshold', () => {
+    const price = compilePrice({
+      ...row,
+      overrides: [
+        { above: 1000, input: '2', output: '20' },
+        { above: 100_000, input: '3' },
+      ],
+    });
+    const cost = (tokens: number): bigint => costOf(price, usage(tokens));
+    expect(cost(1000)).toBe(100_000n + 10_000_000_000n);
+    expect(cost(1001)).toBe(100_000n + 2000n + 20_000_000_000n);
+    expect(cost(100_000)).toBe(100_000n + 99_000n * 2000n + 20_000_000_000n);
+    expect(cost(100_001)).toBe(100_000n + 99_001n * 3000n + 20_000_000_000n);
+    expect(worstCaseCost(price, 1000, 1)).toBe(1_010_000n);
+    expect(worstCaseCost(price, 1001, 1)).toBe(2_022_000n);
+  });
+
+  it('hold from the first minute to before the last, on their days, also past midnight', () => {
+    const price = compilePrice({
+      ...row,
+      overrides: [
+        { between: [22 * 60, 2 * 60 + 30], output: '20' },
+        { between: [60, 240], days: [6, 0], output: '40' },
+        { days: [3], above: 5000, output: '80' },
+      ],
+    });
+    const dollars = (text: string, tokens = 1000): bigint =>
+      (costOf(price, { inputTokens: tokens, outputTokens: 1_000_000 }, at(text)) - BigInt(tokens) * 1000n) /
+      1_000_000_000n;
+    // 24 November 2026 is a Tuesday
+    expect(dollars('2026-11-24T21:59:59.999Z')).toBe(10n);
+    expect(dollars('2026-11-24T22:00:00Z')).toBe(20n);
+    expect(dollars('2026-11-27T02:29:59Z')).toBe(20n);
+    expect(dollars('2026-11-27T02:30:00Z')).toBe(10n);
+    expect(dollars('2026-11-28T02:29:00Z')).toBe(40n);
+    expect(dollars('2026-11-29T03:59:59Z')).toBe(40n);
+    expect(dollars('2026-11-29T04:00:00Z')).toBe(10n);
+    expect(dollars('2026-11-25T12:00:00Z')).toBe(10n);
+    expect(dollars('2026-11-25T12:00:00Z', 5001)).toBe(80n);
+    expect(dollars('1969-12-31T23:00:00Z')).toBe(20n);
+  });
+
+  it('are bounded by the dearest time, and settled by the dearer of begin and end', () => {
+    const price = compilePrice({ ...row, overrides: [{ between: [60, 120], output: '20' }] });
+    expect(worstCaseCost(price, 0, 1_000_000)).toBe(20_000_000_000n);
+    const spoken = { inputTokens: 0, outputTokens: 1_000_000 };
+    const [before, within] = [Date.parse('2026-11-24T00:59:00Z'), Date.parse('2026-11-24T01:00:00Z')];
+    expect(costOf(price, spoken, { at: [before, before + 1000] })).toBe(10_000_000_000n);
+    expect(costOf(price, spoken, { at: [before, within] })).toBe(20_000_000_000n);
+    expect(costOf(price, spoken)).toBe(20_000_000_000n);
+    expect(outputThatFits(price, 0, 10_000_000_000n)).toBe(500_000);
+  });
+});
+
+describe('rates that not every call needs', () => {
+  const row = { model: 'm', source: 'openrouter', version: '1', input: '1', output: '10' };
+
+  it('are in the bound of the calls that ask for them', () => {
+    const price = compilePrice({
+      ...row,
+      cacheWriteHour: '2',
+      inputAudio: '7',
+      inputImage: '5',
+      image: '0.5',
+      request: '0.25',
+    });
+    expect(worstCaseCost(price, 1_000_000, 0)).toBe(1_250_000_000n);
+    expect(worstCaseCost(price, 1_000_000, 0, 1, { hourCache: true })).toBe(2_250_000_000n);
+    expect(worstCaseCost(price, 1_000_000, 0, 1, { audio: true })).toBe(7_250_000_000n);
+    expect(worstCaseCost(price, 1_000_000, 0, 1, { images: 3 })).toBe(6_750_000_000n);
+    expect(price.cacheWriteHour).toBe(2_000_000_000n);
+  });
+
+  it('are what they refine where the row does not say', () => {
+    const price = compilePrice({ ...row, cacheWrite: '3', cacheRead: '0.5' });
+    const million = (part: keyof TokenUsage, more: Partial<TokenUsage> = {}): bigint =>
+      costOf(price, { inputTokens: 1_000_000, outputTokens: 0, ...more, [part]: 1_000_000 });
+    expect(price.cacheWriteHour).toBeUndefined();
+    expect(million('cacheWriteHourTokens', { cacheWriteTokens: 1_000_000 })).toBe(3_000_000_000n);
+    expect(million('inputAudioTokens')).toBe(1_000_000_000n);
+    expect(million('cacheReadAudioTokens', { cacheReadTokens: 1_000_000 })).toBe(500_000_000n);
+    const spoken = {
+      inputTokens: 0,
+      outputTokens: 1_000_000,
+      outputAudioTokens: 500_000,
+      outputImageTokens: 500_000,
+    };
+    expect(costOf(price, spoken)).toBe(10_000_000_000n);
+    expect(costOf(compilePrice({ ...row, outputAudio: '64', outputImage: '30' }), spoken)).toBe(
+      47_000_000_000n,
+    );
   });
 });

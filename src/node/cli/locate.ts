@@ -25,7 +25,7 @@ export function logsOf(home: string): string[] {
   return [...(existsSync(own) ? [own] : []), ...tenantsOf(home).map((name) => join(home, name, LOG_FILE))];
 }
 
-function onlyLogOf(home: string, doing: string): string {
+function onlyLogOf(home: string, doing: readonly string[]): string {
   const tenants = tenantsOf(home);
   const [only] = tenants;
   if (tenants.length === 1 && only !== undefined) return join(home, only, LOG_FILE);
@@ -35,7 +35,7 @@ function onlyLogOf(home: string, doing: string): string {
         'folder, or set AGENTGUARD_HOME.',
     );
   }
-  const choices = tenants.map((name) => `  ${commandText(doing, join(home, name))}`);
+  const choices = tenants.map((name) => `  ${commandText(...doing, join(home, name))}`);
   throw new CliError(
     [`${home} holds the logs of ${tenants.length} tenants. Name one:`, ...choices].join('\n'),
   );
@@ -64,8 +64,9 @@ function tenantOfFolder(folder: string): string {
 /**
  * The log that a user means by `path`: a file, a folder, a tenant's name, or nothing for the only log of the home.
  * Throws `CliError` that lists the choices or says where a log was looked for.
+ * `doing` are the words of the command that come before the path.
  */
-export function findLog(path: string | undefined, doing: Doing): string {
+export function findLog(path: string | undefined, ...doing: readonly string[]): string {
   if (path === undefined) return onlyLogOf(homeDirectory(), doing);
   if (path.trim() === '') {
     throw new CliError('The path is empty. Name a log file, its folder or a tenant, or leave it out.');
@@ -83,9 +84,6 @@ export function findLog(path: string | undefined, doing: Doing): string {
   if (tenantsOf(absolute).length > 0) return onlyLogOf(absolute, doing);
   throw new CliError(`The folder ${absolute} holds no ${LOG_FILE}. Name the log's file, or its folder.`);
 }
-
-/** Commands that take a log. */
-export type Doing = 'verify' | 'clock' | 'checkpoint' | 'share';
 
 /** The installation key's file that belongs to a log: beside it, or in the home above it. */
 export function keyFileOf(logFile: string): string | undefined {

@@ -2,8 +2,10 @@
 /** The `agentguard` command. Each subcommand is loaded when it is asked for, so that starting stays fast. */
 import { Command, CommanderError } from 'commander';
 import { SDK } from '../../version.ts';
+import type { ControlOptions, GrantOptions } from './control.ts';
 import { failure, requireNode } from './output.ts';
 import { addReceiptCommands } from './receipt-commands.ts';
+import type { ModelsOptions } from './models.ts';
 import type { VerifyOptions } from './verify.ts';
 
 const EXAMPLES = `
@@ -15,6 +17,9 @@ Examples:
   agentguard checkpoint acme              sign how long the log is, for others to keep
   agentguard share latest acme            a link that proves one receipt
   agentguard keys show                    the key that signs the logs
+  agentguard models haiku                 what models cost
+  agentguard freeze team=engineering      stop a scope at once; unfreeze lifts it
+  agentguard grant code-review --cap 0 --usd 50 --for 2h   raise a cap for a while
 
 Logs and keys lie in ~/.agentguard, or where AGENTGUARD_HOME says.
 Exit codes: 0 fine, 1 a bad finding, 2 the command could not do its work.`;
@@ -43,6 +48,20 @@ the log goes on at the present time.
 Exit codes: 0 calls can be decided, 1 the log lies in the future,
 2 not readable or not accepted.`;
 
+const MODELS_HELP = `
+Prices are USD per million tokens. They come from setCostOverride in your code, else
+from the list that --sync-pricing fetched from OpenRouter, else from the catalogue
+that this package was released with; "prices of" says which and of what day.
+
+Exit codes: 0 fine, 1 nothing found, no price, or a list that was refused,
+2 the list could not be fetched or written. A sync that fails changes nothing.
+
+Examples:
+  agentguard models haiku                        models with "haiku" in their id
+  agentguard models --provider anthropic --all
+  agentguard models compare openai/gpt-5 openai/gpt-5-mini 10000 1000
+  agentguard models --sync-pricing               OpenRouter's prices of today`;
+
 const DEMO_HELP = `
 A tool-calling agent runs into a soft cap and a hard cap: on a simulator of
 OpenRouter, or with --live on the real one (needs OPENROUTER_API_KEY, spends
@@ -53,7 +72,9 @@ Exit codes: 0 the ledger agrees with the bill and the log is valid,
 
 function program(): Command {
   const agentguard = new Command('agentguard')
-    .description('Spend control for LLM calls: run the demo, verify a log of signed receipts.')
+    .description(
+      'Spend control for LLM calls: run the demo, verify a log of signed receipts, look up prices.',
+    )
     .version(SDK.slice(SDK.lastIndexOf('/') + 1))
     .addHelpText('after', EXAMPLES);
   agentguard
@@ -114,7 +135,97 @@ function program(): Command {
       process.exitCode = await clockCommand(path, options);
     });
   addReceiptCommands(agentguard);
+  addModels(agentguard);
+  addControl(agentguard);
   return withErrors(agentguard);
+}
+
+function addModels(agentguard: Command): void {
+  agentguard
+    .command('models')
+    .description('list, search and compare prices of models, or sync them from OpenRouter')
+    .argument('[words...]', 'parts of an id; or "compare", models, and input and output tokens')
+    .option('--sync-pricing', "fetch OpenRouter's list into prices.json of the home")
+    .option('--url <url>', "with --sync-pricing: the API's base (default: https://openrouter.ai/api/v1)")
+    .option('--timeout <seconds>', 'with --sync-pricing: how long to wait (default: 30)')
+    .option('--force', 'with --sync-pricing: take a list that can hardly be right')
+    .option('--provider <name>', 'only what this provider sells, e.g. openrouter, anthropic, aws')
+    .option('--all', 'list more than 40 models')
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', MODELS_HELP)
+    .action(async (words: string[], options: ModelsOptions) => {
+      const { modelsCommand } = await import('./models.ts');
+      process.exitCode = await modelsCommand(words, options);
+    });
+}
+
+const GRANT_HELP = `
+The policy and its caps are those that the log has recorded. --usd comes on top of
+the cap's amount until the grant ends; a later edit of the policy doesn't end it.
+
+Exit codes: 0 granted, 2 there is no such cap, or the log could not be written.
+
+Examples:
+  agentguard grant code-review-v1 --cap 1 --usd 50 --for 2h --reason "release day"
+  agentguard grant acme-team --cap 0 --usd 5 --until 2026-12-01T00:00:00Z --scope user=alice`;
+
+const FREEZE_HELP = `
+Scope: one or more of tenant= team= user= agent= taskId= task=, which a call must all
+have; or "all", for every call of the log.
+
+Exit codes: 0 done, 1 it was so already, 2 the log could not be written.
+
+Examples:
+  agentguard freeze team=engineering agent=reviewer --reason "runaway loop"
+  agentguard unfreeze team=engineering agent=reviewer`;
+
+/** The commands that change what is allowed, each by a signed receipt. */
+function addControl(agentguard: Command): void {
+  const shared = (command: Command): Command =>
+    command
+      .option(
+        '--log <path>',
+        'a log file, its folder, or a tenant (default: the tenant of the scope, or the only log)',
+      )
+      .option('--by <name>', 'who does it, for the receipt (default: your user name)')
+      .option('--reason <text>', 'why, for the receipt')
+      .option('--json', 'print one JSON document');
+  shared(
+    agentguard
+      .command('grant')
+      .description('raise one cap for a while, in every process, by a signed receipt')
+      .argument('<policy>', 'id of the policy')
+      .requiredOption('--cap <index>', 'position of the cap in the policy, from 0')
+      .requiredOption('--usd <amount>', 'US dollars on top of the cap')
+      .option('--for <duration>', 'how long, e.g. 30m, 2h, 1d')
+      .option('--until <instant>', 'or until when, e.g. 2026-12-01T00:00:00Z')
+      .option('--scope <field=value>', 'only for calls of this scope; repeatable', collect),
+  )
+    .addHelpText('after', GRANT_HELP)
+    .action(async (policy: string, options: GrantOptions) => {
+      requireNode();
+      const { grantCommand } = await import('./control.ts');
+      process.exitCode = await grantCommand(policy, options);
+    });
+  for (const name of ['freeze', 'unfreeze'] as const) {
+    const isFreeze = name === 'freeze';
+    shared(
+      agentguard
+        .command(name)
+        .description(
+          isFreeze
+            ? 'stop every call of a scope at once, in every process, by a signed receipt'
+            : 'let the calls of a frozen scope go on',
+        )
+        .argument('<scope...>', 'field=value, e.g. team=engineering; or "all"'),
+    )
+      .addHelpText('after', FREEZE_HELP)
+      .action(async (scope: string[], options: ControlOptions) => {
+        requireNode();
+        const { freezeCommand } = await import('./control.ts');
+        process.exitCode = await freezeCommand(scope, options, isFreeze);
+      });
+  }
 }
 
 function collect(value: string, before: readonly string[] = []): string[] {

@@ -1,7 +1,8 @@
 /** The receipts of one call, told in words. */
 import { formatUsd } from '../../money.ts';
-import type { DecisionPayload, Receipt } from '../../receipts/payloads.ts';
+import type { ApprovalPayload, DecisionPayload, Receipt } from '../../receipts/payloads.ts';
 import { countText, durationText, labelled, printable, styled, timeText } from './output.ts';
+import { approvalRow, capabilityRows, ruleRows, WHY } from './trace-rules.ts';
 
 /** More policies than any writer keeps; a log that changes them all the time must not fill memory. */
 const POLICIES_KEPT = 1024;
@@ -11,6 +12,8 @@ export class CallTrace {
   readonly #wanted: string;
   readonly #policies = new Map<string, Record<string, unknown>>();
   #receipts: Receipt[] = [];
+  /** Answers about a call stand before its decision. */
+  #approvals: ApprovalPayload[] = [];
 
   constructor(wanted: string) {
     this.#wanted = wanted;
@@ -26,7 +29,12 @@ export class CallTrace {
         }
         this.#policies.set(payload.digest, payload.policy);
         break;
+      case 'approval':
+        if (this.#wanted === 'latest' || payload.call === this.#wanted) this.#approvals.push(payload);
+        break;
       case 'decision':
+        if (this.#wanted === 'latest')
+          this.#approvals = this.#approvals.filter(({ call }) => call === payload.call);
         // The latest call is the one decided last; what ends it can only come behind its decision.
         if (this.#wanted === 'latest') this.#receipts = [receipt];
         else if (payload.call === this.#wanted) this.#receipts.push(receipt);
@@ -63,13 +71,21 @@ export class CallTrace {
       ['when', timeText(decision.issued_at)],
       ['who', scopeText(decision)],
       ['asked', askedText(decision)],
+      ...capabilityRows(decision),
+      ...this.#approvals.map(approvalRow),
       ['decided', decisionText(decision), STYLES[decision.decision]],
       ['why', whyText(decision, caps)],
+      ...ruleRows(decision, policies),
       ...routeRows(decision),
       ...capRows(decision, caps),
       ...policyRows(policies),
       ['hold', holdText(decision)],
-      ...this.#receipts.slice(1).flatMap((receipt) => endingRows(receipt, decision)),
+      ...this.#receipts.slice(1).flatMap((receipt, index, endings) => {
+        const before = endings[index - 1]?.payload;
+        const isTruth =
+          before !== undefined && (before.type !== 'settlement' || before.outcome !== 'expired');
+        return endingRows(receipt, decision, isTruth);
+      }),
     ];
     if (this.#receipts.length === 1 && decision.decision !== 'block') {
       rows.push(['cost', 'not settled in this log: the call is in flight, or its hold is still to expire']);
@@ -145,26 +161,9 @@ function decisionText({ decision, reason, shadow }: DecisionPayload): string {
     shadow === undefined
       ? ''
       : `; shadow policies say ${DECIDED[shadow.decision]} (${printable(shadow.reason)})`;
-  return `${DECIDED[decision]} (${printable(reason)})${would}`;
+  const what = reason === 'routed' ? 'sent to another model' : DECIDED[decision];
+  return `${what} (${printable(reason)})${would}`;
 }
-
-const WHY: Readonly<Record<string, string>> = {
-  within_caps: 'its worst case fits every cap',
-  no_caps: 'no cap applies to it',
-  over_soft_cap: 'a soft cap is spent, so the call goes to a cheaper model',
-  shadow: 'the policies only record what they would have decided',
-  scope_conflict: 'the call names another scope than the code around it',
-  scope_required: 'a scope field is needed that the call does not name',
-  no_policy: 'no policy matches its scope',
-  policy_not_effective: 'a matching policy has not taken effect yet',
-  clock: 'the log’s last receipt lies in the future of the clock',
-  unknown_price: 'a model of the call has no known price',
-  unbounded_cost: 'its cost has no upper bound',
-  cap_per_call: 'the call alone could cost more than a cap',
-  cap_spent: 'what is spent leaves no room for its worst case',
-  cap_held: 'calls in flight hold the room that is left',
-  no_route: 'no model of the cap’s list can carry the call',
-};
 
 function whyText({ reason, decisive_cap: index }: DecisionPayload, caps: readonly ShownCap[]): string {
   const words = WHY[reason] ?? 'a reason that this version does not know';
@@ -247,7 +246,8 @@ const OUTCOMES = {
   expired: 'never settled: the lease ran out',
 } as const;
 
-function endingRows({ payload }: Receipt, { request }: DecisionPayload): Row[] {
+/** `isTruth` for an adjustment of a call that had been settled before. */
+function endingRows({ payload }: Receipt, { request }: DecisionPayload, isTruth: boolean): Row[] {
   if (payload.type !== 'settlement' && payload.type !== 'adjustment') return [];
   const { cost, usage, served, provider_ref: reference, unknown_usage: unknown } = payload;
   const amount = formatUsd(BigInt(cost.amount));
@@ -257,7 +257,8 @@ function endingRows({ payload }: Receipt, { request }: DecisionPayload): Row[] {
   const rows: Row[] = [];
   if (payload.type === 'adjustment') {
     const change = formatUsd(BigInt(payload.change));
-    rows.push(['late', `${amount} in the end, a change of ${change}; the hold had expired before`]);
+    const why = isTruth ? 'so much the provider says that it charged' : 'the hold had expired before';
+    rows.push(['late', `${amount} in the end, a change of ${change}; ${why}`]);
   } else {
     const expired = payload.outcome === 'expired';
     rows.push(['cost', `${amount}, ${expired ? 'the full hold' : SOURCES[cost.source]}${otherFigure(cost)}`]);

@@ -1,0 +1,19 @@
+/** Which accounts a call may have to wait on. */
+import type { DecideInput } from './decide.ts';
+import type { NanoUsd } from './money.ts';
+import type { Prepared } from './prepare.ts';
+
+/** The accounts of the caps that may make a call wait. */
+export function blockAccounts({ layout }: Prepared): string[] {
+  return layout.caps.flatMap(({ account, cap, policy }) =>
+    account !== undefined && cap.action === 'block' && policy.record.mode === 'enforce' ? [account.key] : [],
+  );
+}
+
+/** The accounts on which other calls' holds leave no room for `cost`. */
+export function accountsInTheWay({ caps }: DecideInput, cost: NanoUsd): string[] {
+  return caps.flatMap(({ ref: { account, cap, index, policy }, spent, held, granted = 0n }) => {
+    const binds = account !== undefined && cap.action === 'block' && policy.record.mode === 'enforce';
+    return binds && spent + held + cost > (policy.amounts[index] as NanoUsd) + granted ? [account.key] : [];
+  });
+}

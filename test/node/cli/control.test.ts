@@ -1,0 +1,160 @@
+import { describe, expect, it } from 'vitest';
+import { join } from 'node:path';
+import { blockedError, type SpendGuard, type SpendScope } from '../../../src/index.ts';
+import { agentguard, guardIn, newHome, POLICY, writeLog } from './run-cli.ts';
+
+const REQUEST = {
+  model: 'anthropic/claude-haiku-4-5',
+  provider: 'openrouter',
+  inputTokens: 1000,
+  maxOutputTokens: 1000,
+};
+
+async function outcome(guard: SpendGuard, scope: SpendScope = {}, usd?: string): Promise<string> {
+  try {
+    if (usd !== undefined) await guard.charge({ label: 'x', usd, scope });
+    else await (await guard.begin({ ...REQUEST, scope })).settle({ outcome: 'not_sent' });
+    return 'passed';
+  } catch (error) {
+    return blockedError(error)?.reason ?? String(error);
+  }
+}
+
+function verified(home: string, tenant: string): ReturnType<typeof agentguard> {
+  return agentguard(['verify', join(home, tenant)]);
+}
+
+describe('agentguard freeze and unfreeze', () => {
+  it('stop a scope in a process that is running, and let it go on', async () => {
+    const home = await newHome();
+    const env = { AGENTGUARD_HOME: home };
+    const guard = guardIn(home, 'acme');
+    const alice = { teamId: 'eng', userId: 'alice' };
+    expect(await outcome(guard, alice)).toBe('passed');
+    const inFlight = await guard.begin({ ...REQUEST, scope: alice });
+
+    const run = await agentguard(['freeze', 'team=eng', '--reason', 'runaway loop', '--by', 'ops'], env);
+    expect(run).toMatchObject({ code: 0, stderr: '' });
+    expect(run.stdout).toMatch(/^Frozen: teamId eng, by receipt #\d+\./);
+    expect(await outcome(guard, alice)).toBe('frozen');
+    expect(await outcome(guard, alice, '0.01')).toBe('frozen');
+    expect(await outcome(guard, { teamId: 'sales' })).toBe('passed');
+    expect(await outcome(guard)).toBe('passed');
+    // what is in flight goes on
+    expect((await inFlight.settle({ outcome: 'not_sent' })).receipt).toBeDefined();
+
+    expect(await agentguard(['freeze', 'team=eng'], env)).toMatchObject({ code: 1 });
+    const wrong = await agentguard(['unfreeze', 'team=eng', 'user=alice'], env);
+    expect(wrong).toMatchObject({ code: 1 });
+    expect(wrong.stdout).toContain('not frozen. Nothing was written.\nStill frozen: teamId eng.');
+    const json = await agentguard(['unfreeze', 'teamId=eng', '--json'], env);
+    expect(json.code).toBe(0);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      scope: { teamId: 'eng' },
+      frozen: false,
+      changed: true,
+      stillFrozen: [],
+    });
+    expect(await outcome(guard, alice)).toBe('passed');
+    expect(await outcome(guard, alice)).toBe('passed');
+    await agentguard(['freeze', 'user=alice'], env);
+    expect(await outcome(guard, alice)).toBe('frozen');
+    await guard.close();
+    const shown = await agentguard(['verify', join(home, 'acme'), '--trace', 'latest']);
+    expect(shown.code).toBe(0);
+    expect(shown.stdout).toMatch(/why +its scope is frozen\n *frozen +userId alice/);
+  });
+
+  it('"all" stops everything, also for a guard that opens the log later', async () => {
+    const home = await newHome();
+    await writeLog(home, 'acme');
+    await agentguard(['freeze', 'all', '--log', 'acme'], { AGENTGUARD_HOME: home });
+    const guard = guardIn(home, 'acme');
+    const error = blockedError(await guard.begin(REQUEST).catch((reason: unknown) => reason));
+    expect(error?.message).toContain('blocked (frozen)');
+    await guard.close();
+  });
+
+  it.each([
+    [['freeze'], /missing required argument 'scope'/],
+    [['freeze', 'engineering'], /engineering: expected field=value, e\.g\. team=engineering/],
+    [['freeze', 'group=x'], /group=x: expected field=value/],
+    [['freeze', 'team='], /expected field=value/],
+    [['freeze', 'team=a', 'teamId=b'], /named twice/],
+    [['freeze', 'team=a'], /holds the logs of 2 tenants\. Name one:\n {2}.* freeze team=a --log .*acme/],
+    [['freeze', 'tenant=nobody'], /no tenant of that name/],
+    [['freeze', 'team=a', '--log', 'acme', '--tenant', 'x'], /unknown option '--tenant'/],
+  ])('%j is told what to do', async (args, words) => {
+    const home = await newHome();
+    await writeLog(home, 'acme');
+    await writeLog(home, 'globex');
+    const run = await agentguard(args, { AGENTGUARD_HOME: home });
+    expect(run).toMatchObject({ code: 2, stdout: '' });
+    expect(run.stderr).toMatch(words);
+  });
+});
+
+describe('agentguard grant', () => {
+  it('raises one cap for a while, in a process that is running', async () => {
+    const home = await newHome();
+    const env = { AGENTGUARD_HOME: home };
+    let ahead = 0;
+    const caps = [{ ...POLICY.caps[0]!, window: 'total' as const, per: ['userId' as const] }];
+    const guard = guardIn(home, 'acme', { policy: { ...POLICY, caps }, clock: () => ahead });
+    const [alice, bob] = [{ userId: 'alice' }, { userId: 'bob' }];
+    expect(await outcome(guard, alice, '0.80')).toBe('passed');
+    expect(await outcome(guard, bob, '0.80')).toBe('passed');
+    expect(await outcome(guard, alice, '0.50')).toBe('cap_spent');
+
+    const args = ['grant', 'cli-test', '--cap', '0', '--usd', '0.30', '--for', '1h', '--scope', 'user=alice'];
+    const run = await agentguard([...args, '--reason', 'release day'], env);
+    expect(run).toMatchObject({ code: 0, stderr: '' });
+    expect(run.stdout).toMatch(
+      /^Granted: \$0\.30 on top of the \$1\.00 total cap of policy cli-test, for userId alice/,
+    );
+    expect(await outcome(guard, alice, '0.51')).toBe('cap_spent');
+    expect(await outcome(guard, bob, '0.50')).toBe('cap_spent');
+    expect(await outcome(guard, alice, '0.40')).toBe('passed');
+    // and it ends
+    ahead = 3_600_000;
+    expect(await outcome(guard, alice, '0.01')).toBe('cap_spent');
+    expect(await outcome(guard, bob, '0.20')).toBe('passed');
+    await guard.close();
+    expect(await verified(home, 'acme')).toMatchObject({ code: 0 });
+  });
+
+  it.each([
+    [['grant', 'cli-test', '--cap', '0', '--usd', '1'], /Give either --for, e\.g\. --for 2h, or --until/],
+    [
+      ['grant', 'cli-test', '--cap', '9', '--usd', '1', '--for', '1h'],
+      /has no cap 9\. Its caps:\n {2}--cap 0 {3}\$1\.00 per_day block/,
+    ],
+    [['grant', 'cli-test', '--cap', 'x', '--usd', '1', '--for', '1h'], /has no cap x\. Its caps:/],
+    [['grant', 'nope', '--cap', '0', '--usd', '1', '--for', '1h'], /has no policy nope\. It has: cli-test\./],
+    [
+      ['grant', 'cli-test', '--cap', '0', '--usd', '-1', '--for', '1h'],
+      /expected US dollars above 0|argument missing/,
+    ],
+    [
+      ['grant', 'cli-test', '--cap', '0', '--usd', 'ten', '--for', '1h'],
+      /expected US dollars above 0, got ten/,
+    ],
+    [
+      ['grant', 'cli-test', '--cap', '0', '--usd', '1', '--for', 'soon'],
+      /--for soon: expected a duration such as 30m/,
+    ],
+    [
+      ['grant', 'cli-test', '--cap', '0', '--usd', '1', '--until', 'soon'],
+      /until: expected an instant, got soon/,
+    ],
+    [['grant', 'cli-test', '--cap', '0', '--usd', '1', '--until', '2020-01-01'], /until lies in the past/],
+    [['grant', 'cli-test', '--cap', '0', '--usd', '1', '--for', '400d'], /at most a year/],
+    [['grant', 'cli-test', '--usd', '1', '--for', '1h'], /required option '--cap <index>' not specified/],
+  ])('%j is told what to do', async (args, words) => {
+    const home = await newHome();
+    await writeLog(home, 'acme');
+    const run = await agentguard(args, { AGENTGUARD_HOME: home });
+    expect(run).toMatchObject({ code: 2, stdout: '' });
+    expect(run.stderr).toMatch(words);
+  });
+});
