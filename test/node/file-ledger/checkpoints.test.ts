@@ -408,6 +408,7 @@ describe('a sink', () => {
     });
     expect(webhookSink(url).name).not.toContain('secret');
     expect(() => webhookSink('file:///etc/passwd')).toThrow(/http/);
+    expect(() => webhookSink('https://user:secret@example.com/')).toThrow(/headers/);
   });
 
   it('that is a git repository gets a commit for each', async () => {
@@ -422,6 +423,13 @@ describe('a sink', () => {
     expect(git('show', `HEAD~1:${file}`)).toBe(first.note);
     expect(git('log', '-1', '--format=%s').trim()).toBe(`Checkpoint ${last.log} ${last.size}`);
     expect(git('status', '--porcelain')).toBe('');
+    git('remote', 'add', 'origin', 'https://secret@localhost:1/none.git');
+    git('config', 'push.default', 'current');
+    const pushed = gitSink(join(repository, 'checkpoints'), { push: true }).put(
+      last,
+      new AbortController().signal,
+    );
+    await expect(pushed).rejects.toThrow(/^git push: (?!.*secret)/);
     await gitSink(join(repository, 'checkpoints')).put(last, new AbortController().signal);
     expect(git('rev-list', '--count', 'HEAD').trim()).toBe('2');
     await expect(gitSink(temporaryFolder()).put(last, new AbortController().signal)).rejects.toThrow(
