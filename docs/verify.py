@@ -5,7 +5,7 @@ Written apart from the TypeScript sources, as an auditor would write it. Needs P
 `cryptography` (Debian, Ubuntu: apt-get install python3-cryptography).
 
     python3 verify.py decisions.ndjson --key <thumbprint, public key or JWK file> [--log-id <id>]
-            [--checkpoint <file>]... [--root <public key>]... [--certificate <file>]... [--json]
+            [--head [<seq>:]<hash>] [--checkpoint <file>]... [--root <public key>]... [--certificate <file>]... [--json]
     python3 verify.py --link <link> --key <thumbprint or public key>
 
 Exit codes: 0 valid, 1 invalid, 2 undecidable or not readable.
@@ -542,11 +542,11 @@ def check_signer(checkpoint, owners):
 # --- verdicts -----------------------------------------------------------------------------------------------------
 
 
-def verify_log(data, log, checkpoints=()):
+def verify_log(data, log, checkpoints=(), head=None):
     """The verdict on the bytes of a log, and what checkpoints of it come to."""
     tree, roots, line = Tree(), {}, 0
     result = {"integrity": "valid"}
-    rest, position = data, 0
+    position, is_held = 0, head is None
     try:
         while position < len(data):
             line += 1
@@ -557,6 +557,7 @@ def verify_log(data, log, checkpoints=()):
                 raise Undecidable("the last line has no end")
             raw = data[position:end]
             log.next(raw)
+            is_held = is_held or log.head == head[1] and head[0] in (None, log.seq)
             tree.add(leaf(raw))
             roots[tree.size] = tree.root() if any(c["size"] == tree.size for c in checkpoints) else None
             position = end + 1
@@ -570,6 +571,9 @@ def verify_log(data, log, checkpoints=()):
     result.update({"receipts": tree.size, "log": log.log, "head": log.head})
     is_whole = result.get("cause") in (None, "the log is empty", "the last line has no end")
     result["completeness"] = [finding(c, log, tree.size, roots, is_whole) for c in checkpoints]
+    if is_whole and not is_held:
+        result.pop("line", None)
+        result.update({"integrity": "invalid", "cause": "the head that was kept is not in this log"})
     if any(each["status"] == "refuted" for each in result["completeness"]) and result["integrity"] != "invalid":
         refuted = next(each for each in result["completeness"] if each["status"] == "refuted")
         result.pop("line", None)
@@ -671,6 +675,7 @@ def main():
     for option in ("--key", "--root", "--certificate", "--checkpoint"):
         parser.add_argument(option, action="append", default=[])
     parser.add_argument("--log-id")
+    parser.add_argument("--head")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if (options.file is None) == (options.link is None):
@@ -706,7 +711,16 @@ def verdict(options):
             checkpoints.append(parse_checkpoint(read(path).decode("utf-8")))
         except (Invalid, UnicodeDecodeError) as problem:
             raise OSError(f"{path}: {problem}") from None
-    return verify_log(data, log, checkpoints)
+    return verify_log(data, log, checkpoints, kept_head(options.head))
+
+
+def kept_head(text_form):
+    if text_form is None:
+        return None
+    match = re.fullmatch(r"(?:#?([0-9]{1,15}):)?(?:sha256:)?([0-9a-f]{64})", text_form.strip().lower())
+    if match is None:
+        raise ValueError("--head: expected the hash of a receipt, or <seq>:<hash>")
+    return None if match[1] is None else int(match[1]), "sha256:" + match[2]
 
 
 def shown_by(lines):

@@ -538,6 +538,9 @@ async function linkCases(log: LogKit): Promise<void> {
     link: await makeShareLink({ base, lines: [fits(admission), fits(decision)], checkpoint: early }),
     exit: 0,
   });
+  const packed = Buffer.from(/#r=([^&]+)/.exec(link)?.[1] ?? '', 'base64url');
+  const longer = Buffer.concat([packed, Buffer.from([0, 0, 0])]).toString('base64url');
+  links.push({ name: 'bytes behind its end', link: `${base}#r=${longer}`, exit: 1 });
   const zeros = new Uint8Array(32);
   const altered = log.proved(decision);
   links.push({

@@ -33,6 +33,11 @@ export function keyOfEnvironment(): KeyFile | undefined {
   }
 }
 
+/** Lets a key file that a user has named count, whatever the environment says. For commands: it is their own process. */
+export function ignoreEnvironmentKey(): void {
+  delete process.env[KEY_VARIABLE];
+}
+
 /**
  * The installation key of `path`, made there when it is missing. Throws `AgentGuardError` (`key_unsafe`) when the
  * file can be read by others, is a link, or isn't an Ed25519 key, and `ledger_unavailable` when it can't be

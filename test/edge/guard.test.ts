@@ -8,7 +8,8 @@ import {
   setCostOverride,
   type SpendPolicy,
 } from '../../src/index.ts';
-import { verifyLog } from '../../src/receipts/index.ts';
+import { makeShareLink, openShareLink, verifyLog } from '../../src/receipts/index.ts';
+import { LogKit, signerOf } from '../receipts/made-log.ts';
 import { signerFromSeed } from '../../src/receipts/keys.ts';
 
 const policy: SpendPolicy = {
@@ -20,6 +21,18 @@ const policy: SpendPolicy = {
 };
 
 describe('on the edge', () => {
+  it('makes and opens share links', async () => {
+    const own = signerOf(1);
+    const log = new LogKit(own).note(own, 30);
+    const made = await makeShareLink({ lines: [log.proved(7)], checkpoint: log.checkpoint(own) });
+    expect(await openShareLink(made, { keys: [own.publicKey] })).toMatchObject({
+      verdict: 'valid',
+      size: 31,
+    });
+    const other = signerOf(2);
+    expect(await openShareLink(made, { keys: [other.publicKey] })).toMatchObject({ verdict: 'undecidable' });
+  });
+
   it('runs in an edge runtime', () => {
     expect('EdgeRuntime' in globalThis).toBe(true);
   });

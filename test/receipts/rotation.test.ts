@@ -199,6 +199,15 @@ describe('a checkpoint of a log that was handed over', () => {
     });
   });
 
+  it('of one size and two roots, both signed, is evidence: no log bears out both', () => {
+    const twin = new LogKit(own).note(own, 2).admit(app, own).note(app, 6);
+    const notes = [log.checkpoint(own, 5), twin.checkpoint(own, 5)].map(parseCheckpoint);
+    const parsed = notes.flatMap((note) => ('problem' in note ? [] : [note]));
+    const check = new CheckpointCheck(parsed, [own.publicKey]);
+    for (const receipt of log.receipts) check.add(receipt);
+    expect(check.findings(true).map(({ status }) => status)).toEqual(['proved', 'refuted']);
+  });
+
   it('refutes a log that was cut, rewritten, or is another one', () => {
     const cut = new LogKit(own).note(own, 3);
     expect(finding(log.checkpoint(own, 5), cut)).toMatchObject({

@@ -10,7 +10,14 @@ import {
 import { base64url, thumbprint } from '../../receipts/keys.ts';
 import { fileLedger } from '../file-ledger/index.ts';
 import { homeDirectory, KEY_FILE, LOG_FILE } from '../home.ts';
-import { KEY_VARIABLE, keyOfEnvironment, readKey, replaceKey, writeNewKey } from '../installation-key.ts';
+import {
+  ignoreEnvironmentKey,
+  KEY_VARIABLE,
+  keyOfEnvironment,
+  readKey,
+  replaceKey,
+  writeNewKey,
+} from '../installation-key.ts';
 import { newKeyFile, publicJwk, type DatedKey, type KeyFile } from '../key-file.ts';
 import { keyFileOf, logsOf, readText, rootKey } from './locate.ts';
 import { CliError, countText, labelled } from './output.ts';
@@ -134,12 +141,13 @@ export function certifyCommand(options: KeysOptions & { root?: string; certifica
 
 /** Makes a new key and hands every log over to it. What was interrupted is taken up again. */
 export async function rotateCommand(options: KeysOptions & { keepOld?: boolean }): Promise<number> {
-  if (keyOfEnvironment() !== undefined) {
+  if (options.file === undefined && keyOfEnvironment() !== undefined) {
     throw new CliError(
       `The key comes from ${KEY_VARIABLE}. Put a new JWK there, with the old one in its list "previous"; each log is ` +
         'handed over when it is opened next.',
     );
   }
+  if (options.file !== undefined) ignoreEnvironmentKey();
   const path = keyPath(options);
   const { key: old } = keyOf({ ...options, file: path });
   const pending = old.former.some(({ seed }) => seed !== undefined);

@@ -112,9 +112,8 @@ export function chooseKey(logFile: string, pins: readonly string[]): KeyChoice {
     };
   }
   const keyFile = keyFileOf(logFile);
-  const own = keyOfEnvironment() ?? (keyFile === undefined ? undefined : readKey(keyFile));
-  if (own === undefined) return { keys: [], thumbprints: [], source: 'none' };
-  const keys = withFormer(own);
+  const keys = ownKeys(keyFile);
+  if (keys.length === 0) return { keys: [], thumbprints: [], source: 'none' };
   // A log that began under a key that came before is pinned by that one.
   const shown = keys.length > 1 ? shownBy(logFile)?.key : undefined;
   if (shown !== undefined) keys.sort((a, b) => Number(equalBytes(b, shown)) - Number(equalBytes(a, shown)));
@@ -130,10 +129,10 @@ function withFormer({ signer, former }: LogKeys): Uint8Array[] {
   return [signer, ...former].map(({ publicKey }) => publicKey);
 }
 
-/** This machine's own keys: of the environment, or of a key file. */
-export function ownKeys(keyFile: string): readonly Uint8Array[] {
-  const own = keyOfEnvironment() ?? readKey(keyFile);
-  return own === undefined ? [] : withFormer(own);
+/** This machine's own keys: of the environment, and of a key file. */
+export function ownKeys(keyFile: string | undefined): Uint8Array[] {
+  const own = [keyOfEnvironment(), keyFile === undefined ? undefined : readKey(keyFile)];
+  return own.flatMap((key) => (key === undefined ? [] : withFormer(key)));
 }
 
 /** The keys that a pin may mean, where several are shown. A thumbprint that none of them has is no key. */

@@ -1,10 +1,13 @@
 /** The subcommands around checkpoints, share links and keys, as the command line takes them. */
 import type { Command } from 'commander';
+import type { CheckpointCommandOptions } from './checkpoint.ts';
 import { requireNode } from './output.ts';
 import type { KeysOptions } from './keys.ts';
 import type { ShareCommandOptions } from './share.ts';
 
 const PATH = 'a log file, its folder, or a tenant (default: the only tenant of the home)';
+
+const KEY_FILE = 'the log’s key (default: beside the log, or in the home above it)';
 
 const CHECKPOINT_HELP = `
 A checkpoint says how many lines a log had, with a root over all of them, signed
@@ -48,9 +51,10 @@ export function addReceiptCommands(agentguard: Command): void {
     .command('checkpoint')
     .description('sign a checkpoint of a log as it is now, and print it')
     .argument('[path]', PATH)
+    .option('--key-file <file>', KEY_FILE)
     .option('--json', 'print one JSON document')
     .addHelpText('after', CHECKPOINT_HELP)
-    .action(async (path: string | undefined, options: { json?: boolean }) => {
+    .action(async (path: string | undefined, options: CheckpointCommandOptions) => {
       requireNode();
       const { checkpointCommand } = await import('./checkpoint.ts');
       process.exitCode = await checkpointCommand(path, options);
@@ -64,6 +68,7 @@ export function addReceiptCommands(agentguard: Command): void {
     .option('--seq <number>', 'this receipt, in place of a call')
     .option('--base <url>', 'where the verifying page is')
     .option('--checkpoint <file>', 'prove against this checkpoint, not a new one')
+    .option('--key-file <file>', KEY_FILE)
     .option('--json', 'print one JSON document')
     .addHelpText('after', SHARE_HELP)
     .action(async (call: string | undefined, path: string | undefined, options: ShareCommandOptions) => {

@@ -21,6 +21,7 @@ export interface ShareCommandOptions {
   /** The file of a checkpoint to prove against. Default: a new one. */
   checkpoint?: string;
   json?: boolean;
+  keyFile?: string;
 }
 
 /** Prints the link alone; what it shows goes to standard error. */
@@ -35,7 +36,7 @@ export async function shareCommand(
   if (seq !== undefined && !/^\d{1,15}$/.test(seq))
     throw new CliError('--seq: expected the number of a receipt.');
   const file = findLog(path, 'share');
-  const checkpoint = await provingCheckpoint(file, options.checkpoint);
+  const checkpoint = await provingCheckpoint(file, options);
   const read = await readLog(file, checkpoint, {
     call,
     seq: seq === undefined ? undefined : Number(seq),
@@ -84,8 +85,12 @@ function missing(call: string | undefined, seq: string | undefined, { size }: Pa
   return `There is no call ${printable(call ?? '')} among the ${countText(size, 'line')} of the checkpoint.`;
 }
 
-async function provingCheckpoint(file: string, given: string | undefined): Promise<ParsedCheckpoint> {
-  const note = given === undefined ? (await checkpointOf(file)).note : readText(given, '--checkpoint');
+async function provingCheckpoint(
+  file: string,
+  { checkpoint: given, keyFile }: ShareCommandOptions,
+): Promise<ParsedCheckpoint> {
+  const note =
+    given === undefined ? (await checkpointOf(file, keyFile)).note : readText(given, '--checkpoint');
   const checkpoint = parseCheckpoint(note);
   if ('problem' in checkpoint) throw new CliError(`--checkpoint: ${checkpoint.problem}.`);
   return checkpoint;

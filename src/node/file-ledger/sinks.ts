@@ -5,7 +5,7 @@ import { open, rename } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
 import { AgentGuardError } from '../../errors.ts';
 import { parseCheckpoint, type Checkpoint } from '../../receipts/checkpoint.ts';
-import { syncDirectory } from '../installation-key.ts';
+import { KEY_VARIABLE, syncDirectory } from '../installation-key.ts';
 import { makeFolder } from '../make-folder.ts';
 import type { CheckpointSink } from './delivery.ts';
 
@@ -87,7 +87,11 @@ export function webhookSink(
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
     throw invalid('webhookSink: expected an http or https URL');
   }
-  const { origin } = new URL(url);
+  const { origin, username, password } = new URL(url);
+  // `fetch` refuses these with an error that shows them.
+  if (username !== '' || password !== '') {
+    throw invalid('webhookSink: put credentials into headers, not into the URL');
+  }
   return {
     // Paths and queries of web hooks hold secrets.
     name: `the web hook at ${origin}`,
@@ -142,7 +146,9 @@ export function gitSink(dir: string, { push = false, timeoutMs = 30_000 }: GitOp
 const IDENTITY = { GIT_AUTHOR_NAME: 'AgentGuard', GIT_AUTHOR_EMAIL: 'checkpoints@agentguard.invalid' };
 
 function runGit(folder: string, args: string[], timeout: number, signal: AbortSignal): Promise<string> {
-  const { GIT_DIR: _dir, GIT_WORK_TREE: _tree, GIT_INDEX_FILE: _index, ...inherited } = process.env;
+  // The repository is the folder's, and git and its hooks need no signing key.
+  const { GIT_DIR: _dir, GIT_WORK_TREE: _tree, GIT_INDEX_FILE: _index, ...rest } = process.env;
+  const { [KEY_VARIABLE]: _key, ...inherited } = rest;
   const env = {
     ...IDENTITY,
     GIT_COMMITTER_NAME: IDENTITY.GIT_AUTHOR_NAME,
@@ -155,7 +161,9 @@ function runGit(folder: string, args: string[], timeout: number, signal: AbortSi
   execFile('git', ['-C', folder, ...args], { env, timeout, signal }, (error, stdout, stderr) => {
     if (error === null) return done(stdout);
     const said = stderr.trim().split('\n').at(-1);
-    reject(new Error(`git ${args[0]}: ${said === undefined || said === '' ? error.message : said}`));
+    const message = said === undefined || said === '' ? error.message : said;
+    // Remotes may have a token in their URL.
+    reject(new Error(`git ${args[0]}: ${message.replaceAll(/:\/\/[^\s/@]*@/g, '://')}`));
   });
   return promise;
 }

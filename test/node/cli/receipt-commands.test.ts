@@ -209,6 +209,18 @@ describe('agentguard keys', () => {
     expect(previous[0]).not.toHaveProperty('d');
   });
 
+  it('lets a key file that is named count, whatever the environment says', async () => {
+    const { home, run, thumbprint } = await prepare();
+    const file = join(home, 'installation-key.json');
+    const env = { AGENTGUARD_HOME: home, AGENTGUARD_SIGNING_KEY: 'A'.repeat(43) };
+    expect((await agentguard(['keys', 'rotate'], env)).code).toBe(2);
+    expect((await agentguard(['checkpoint', 'acme'], env)).code).toBe(2);
+    expect((await agentguard(['checkpoint', 'acme', '--key-file', file], env)).code).toBe(0);
+    expect((await agentguard(['keys', 'rotate', '--file', file], env)).code).toBe(0);
+    expect((await run('verify', 'acme', '--key', thumbprint)).code).toBe(0);
+    expect((await run('keys', 'thumbprint')).stdout.trim()).not.toBe(thumbprint);
+  });
+
   it('keeps the old key while some log could not be handed over, and goes on when that is mended', async () => {
     const { home, log, run } = await prepare();
     const good = await readFile(log, 'utf8');
