@@ -28,6 +28,13 @@ export type SpendEvent =
       error?: unknown;
     }
   | { type: 'alert'; alert: SpendAlert }
+  | {
+      /** Policies that were edited have been taken in; they bind from the next decision on. */
+      type: 'policy';
+      /** Where they come from, e.g. the path of the file. */
+      source: string;
+      policies: readonly { id: string; version: number; digest: string }[];
+    }
   | { type: 'wait'; callId: string; requestedModel: string }
   | { type: 'warning'; code: WarningCode; message: string };
 
@@ -40,6 +47,8 @@ export type SpendEvent =
  *   whoever reads the log can't tell such a key from a stranger's (told once for each guard)
  * - `shadow`: a policy only records what it would have decided
  * - `features_unknown`: a call was sent to a model of which nobody knows whether it can do what the call needs
+ * - `policy_not_reloaded`: a policy file was changed to something that can't be taken; the policies of before stay
+ *   in force
  * - `alert_not_given`: an alert could not be written, or the webhook didn't take it
  */
 export type WarningCode =
@@ -50,4 +59,5 @@ export type WarningCode =
   | 'unstable_key'
   | 'shadow'
   | 'features_unknown'
+  | 'policy_not_reloaded'
   | 'alert_not_given';

@@ -123,6 +123,7 @@ class Guard implements SpendGuard {
   async #prepare(request: SpendRequest): Promise<Prepared> {
     const problem = requestProblem(request);
     if (problem !== undefined) throw new AgentGuardError('invalid_config', problem);
+    this.#settings.refresh();
     const now = this.#settings.now();
     const tokens = [
       ...currentCapabilities(),
@@ -151,17 +152,20 @@ class Guard implements SpendGuard {
       );
     }
     if (!this.#settings.enabled) return { amount, source: 'none', receipt: undefined };
+    this.#settings.refresh();
     const charge = { label, amount, ...(scope && { scope }), ...(claims && { claims }) };
     const call = await this.#begin(prepareCharge(charge, this.#settings), undefined, signal);
     return call.settle({ outcome: 'ok' });
   }
 
   balances(scope?: SpendScope): Promise<CapBalance[]> {
+    this.#settings.refresh();
     const layered = layerScopes([this.#settings.scope, currentScope(), scope]).scope;
     return capBalances(this.#ledger, this.#settings.policies, layered);
   }
 
   grant(grant: GrantRequest): Promise<Receipt> {
+    this.#settings.refresh();
     const records = this.#settings.policies.map(({ record }) => record);
     return writeGrant(this.#ledger, records, grant);
   }

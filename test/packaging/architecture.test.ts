@@ -47,7 +47,7 @@ const LAYERS: readonly [string, RegExp][] = [
   ['ledgers', /^src\/ledgers\//],
   [
     'guard',
-    /^src\/(guard|guarded-call|hold-queue|request|prepare|record|explain|events|options|balances|alerts|approvals|capability|capabilities|control|prompt-caches|spend-guard|teller|waiting|webhook|adapter)\.ts$/,
+    /^src\/(guard|guarded-call|hold-queue|request|prepare|record|explain|events|options|policy-shelf|balances|alerts|approvals|capability|capabilities|control|prompt-caches|spend-guard|teller|waiting|webhook|adapter)\.ts$/,
   ],
   ['wire', /^src\/wire\//],
   ['adapters', /^(middleware|callbacks)\//],
