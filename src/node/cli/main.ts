@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { SDK } from '../../version.ts';
 import type { ControlOptions, GrantOptions } from './control.ts';
 import { failure, requireNode } from './output.ts';
+import { addPolicyCommands } from './policy-commands.ts';
 import { addReceiptCommands } from './receipt-commands.ts';
 import type { VerifyOptions } from './verify.ts';
 
@@ -16,6 +17,8 @@ Examples:
   agentguard checkpoint acme              sign how long the log is, for others to keep
   agentguard share latest acme            a link that proves one receipt
   agentguard keys show                    the key that signs the logs
+  agentguard init                         write a policy file to begin with
+  agentguard policy check policies.yaml   what a policy file does, and its mistakes
   agentguard freeze team=engineering      stop a scope at once; unfreeze lifts it
   agentguard grant code-review --cap 0 --usd 50 --for 2h   raise a cap for a while
 
@@ -117,6 +120,7 @@ function program(): Command {
       process.exitCode = await clockCommand(path, options);
     });
   addReceiptCommands(agentguard);
+  addPolicyCommands(agentguard);
   addControl(agentguard);
   return withErrors(agentguard);
 }

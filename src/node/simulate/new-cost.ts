@@ -1,0 +1,54 @@
+/** What a call that was made would have cost where it is sent now. */
+import type { RequestFacts, Route } from '../../decide.ts';
+import type { NanoUsd } from '../../money.ts';
+import { costOf, type Price } from '../../pricing/price.ts';
+import type { AdjustmentPayload, SettlementPayload } from '../../receipts/payloads.ts';
+import type { TokenUsage } from '../../usage.ts';
+
+type Ending = Pick<SettlementPayload | AdjustmentPayload, 'cost' | 'outcome' | 'usage'>;
+
+export interface Sent {
+  model: string;
+  hold: NanoUsd;
+}
+
+export interface SentNow extends Sent {
+  request: RequestFacts;
+  route: Route;
+  price: Price | undefined;
+}
+
+export interface NewCost {
+  amount: NanoUsd;
+  /** True when the answer was longer than the output limit that the call has now. */
+  isCut: boolean;
+}
+
+/**
+ * The recorded cost, where the call goes to the model that it went to. Else its tokens at the new model's list price,
+ * divided over the prompt cache as they were, the answer no longer than the new limit. Where no tokens were reported,
+ * the recorded cost in proportion to the worst cases.
+ */
+export function newCost({ cost, outcome, usage }: Ending, then: Sent, now: SentNow): NewCost {
+  const { request, route, price, hold } = now;
+  const amount = BigInt(cost.amount);
+  if (outcome === 'not_sent') return { amount: 0n, isCut: false };
+  if (request.fixedCost !== undefined) return { amount: request.fixedCost, isCut: false };
+  const limit = route.maxOutputTokens === undefined ? Infinity : route.maxOutputTokens * request.choices;
+  const isCut = usage !== undefined && usage.output_tokens > limit && route.limit !== 'own';
+  if (then.model === now.model && !isCut) return { amount: outcome === 'expired' ? hold : amount, isCut };
+  if (outcome === 'expired') return { amount: hold, isCut };
+  if (usage !== undefined && price !== undefined) return { amount: costOf(price, tokensOf(usage, limit)), isCut };
+  return { amount: then.hold === 0n ? hold : (amount * hold) / then.hold, isCut };
+}
+
+function tokensOf(usage: NonNullable<Ending['usage']>, limit: number): TokenUsage {
+  const outputTokens = Math.min(usage.output_tokens, limit);
+  return {
+    inputTokens: usage.input_tokens,
+    outputTokens,
+    ...(usage.cache_read_tokens !== undefined && { cacheReadTokens: usage.cache_read_tokens }),
+    ...(usage.cache_write_tokens !== undefined && { cacheWriteTokens: usage.cache_write_tokens }),
+    ...(usage.reasoning_tokens !== undefined && { reasoningTokens: Math.min(usage.reasoning_tokens, outputTokens) }),
+  };
+}
