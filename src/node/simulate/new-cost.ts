@@ -38,7 +38,8 @@ export function newCost({ cost, outcome, usage }: Ending, then: Sent, now: SentN
   const isCut = usage !== undefined && usage.output_tokens > limit && route.limit !== 'own';
   if (then.model === now.model && !isCut) return { amount: outcome === 'expired' ? hold : amount, isCut };
   if (outcome === 'expired') return { amount: hold, isCut };
-  if (usage !== undefined && price !== undefined) return { amount: costOf(price, tokensOf(usage, limit)), isCut };
+  if (usage !== undefined && price !== undefined)
+    return { amount: costOf(price, tokensOf(usage, limit)), isCut };
   return { amount: then.hold === 0n ? hold : (amount * hold) / then.hold, isCut };
 }
 
@@ -49,6 +50,8 @@ function tokensOf(usage: NonNullable<Ending['usage']>, limit: number): TokenUsag
     outputTokens,
     ...(usage.cache_read_tokens !== undefined && { cacheReadTokens: usage.cache_read_tokens }),
     ...(usage.cache_write_tokens !== undefined && { cacheWriteTokens: usage.cache_write_tokens }),
-    ...(usage.reasoning_tokens !== undefined && { reasoningTokens: Math.min(usage.reasoning_tokens, outputTokens) }),
+    ...(usage.reasoning_tokens !== undefined && {
+      reasoningTokens: Math.min(usage.reasoning_tokens, outputTokens),
+    }),
   };
 }

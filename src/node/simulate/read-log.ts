@@ -38,7 +38,10 @@ export async function readLog(
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(length), 0, length, position);
       if (bytesRead === 0) return;
       position += bytesRead;
-      const bytes = rest.length === 0 ? buffer.subarray(0, bytesRead) : Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
+      const bytes =
+        rest.length === 0
+          ? buffer.subarray(0, bytesRead)
+          : Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
       let start = 0;
       for (let stop = bytes.indexOf(NEWLINE); stop >= 0; stop = bytes.indexOf(NEWLINE, start)) {
         line += 1;

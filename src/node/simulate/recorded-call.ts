@@ -72,7 +72,9 @@ export interface Assumed {
 }
 
 function asks(policies: readonly Policy[], scope: SpendScope): { names: Set<string>; signed: Set<string> } {
-  const rules = policies.flatMap(({ record }) => (record.rules ?? []).filter((rule) => isRuleFor(rule, scope)));
+  const rules = policies.flatMap(({ record }) =>
+    (record.rules ?? []).filter((rule) => isRuleFor(rule, scope)),
+  );
   return {
     names: new Set(rules.flatMap(({ requires = [] }) => requires)),
     signed: new Set(rules.flatMap(({ requires = [], signed }) => (signed === true ? requires : []))),
@@ -103,11 +105,15 @@ export function assumedFacts(
   scope: SpendScope,
   { then, now }: { then: readonly Policy[]; now: readonly Policy[] },
 ): Assumed {
-  const before = new Set(then.flatMap(({ record }) => (record.rules ?? []).flatMap(({ requires = [] }) => requires)));
+  const before = new Set(
+    then.flatMap(({ record }) => (record.rules ?? []).flatMap(({ requires = [] }) => requires)),
+  );
   const { names, signed } = asks(now, scope);
   // Of tiers the highest was recorded as soon as one was asked for.
   const isKnown = (name: string): boolean =>
-    [...before].some((asked) => asked === name || hasCapability([name], asked) || hasCapability([asked], name));
+    [...before].some(
+      (asked) => asked === name || hasCapability([name], asked) || hasCapability([asked], name),
+    );
   const missing = [...names].filter((name) => !isKnown(name));
   const ceiling = asksForCeiling(now) && !asksForCeiling(then) && request.fixedCost === undefined;
   const held = missing.filter((name) => signed.has(name));

@@ -25,7 +25,11 @@ export class RecordedPrices {
   }
 
   /** The prices that a call is decided on: its own, else the last one in the log, else today's. */
-  of(models: readonly string[], digest: string | undefined, provider: string | undefined): Map<string, Price> {
+  of(
+    models: readonly string[],
+    digest: string | undefined,
+    provider: string | undefined,
+  ): Map<string, Price> {
     const own = digest === undefined ? undefined : this.#sets.get(digest);
     const found = new Map<string, Price>();
     for (const model of models) {
@@ -40,7 +44,7 @@ export class RecordedPrices {
     if (!this.#listed.has(key)) {
       const found = findPrice(model, provider);
       this.#listed.set(key, 'price' in found ? found.price : undefined);
-      (('price' in found) ? this.today : this.unknown).add(model);
+      ('price' in found ? this.today : this.unknown).add(model);
     }
     return this.#listed.get(key);
   }

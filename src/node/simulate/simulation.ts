@@ -10,7 +10,12 @@ import type { Policy, PolicyRecord } from '../../policy.ts';
 import { policyFromRecord } from '../../policy.ts';
 import { CLOCK_TOLERANCE_MS, decideInput, type Prepared } from '../../prepare.ts';
 import type { Price } from '../../pricing/price.ts';
-import type { AdjustmentPayload, DecisionPayload, Payload, SettlementPayload } from '../../receipts/payloads.ts';
+import type {
+  AdjustmentPayload,
+  DecisionPayload,
+  Payload,
+  SettlementPayload,
+} from '../../receipts/payloads.ts';
 import { instantOf } from '../../receipts/seal.ts';
 import { decisionDraft, endingDraft, expiryDrafts } from '../../record.ts';
 import { scopeMatches, type ScopeField, type SpendScope } from '../../scope.ts';
@@ -29,7 +34,9 @@ const LEASE_MS = 15 * 60_000;
 interface Call {
   counted: CountedCall;
   then: { model: string; hold: NanoUsd } | undefined;
-  now: { model: string; hold: NanoUsd; request: RequestFacts; route: Route; price: Price | undefined } | undefined;
+  now:
+    | { model: string; hold: NanoUsd; request: RequestFacts; route: Route; price: Price | undefined }
+    | undefined;
   /** The hold by the new decision, for what comes after its end. */
   hold: Hold | undefined;
 }
@@ -75,7 +82,8 @@ export class Simulation {
   /** Calls that were in flight when the log ended. */
   get inFlight(): number {
     let count = 0;
-    for (const { then, counted } of this.#calls.values()) if (then !== undefined && !counted.isEnded) count += 1;
+    for (const { then, counted } of this.#calls.values())
+      if (then !== undefined && !counted.isEnded) count += 1;
     return count;
   }
 
@@ -130,7 +138,13 @@ export class Simulation {
     const now =
       route === undefined
         ? undefined
-        : { model: route.model, hold: decision.hold, request: input.request, route, price: input.prices.get(route.model) };
+        : {
+            model: route.model,
+            hold: decision.hold,
+            request: input.request,
+            route,
+            price: input.prices.get(route.model),
+          };
     const call: Call = { counted, then, now, hold: this.#ledger.hold(payload.call) };
     this.#calls.set(payload.call, call);
     if (then === undefined && now !== undefined) this.#endImagined(call, scope.task, time);
@@ -146,7 +160,8 @@ export class Simulation {
     if (facts.capability) this.tally.assume('capability');
     if (facts.ceiling && facts.request.model === 'openrouter/auto') this.tally.assume('ceiling');
     const { request } = facts;
-    const names = request.fixedCost === undefined ? [request.model, ...request.fallbacks, ...layout.ladder] : [];
+    const names =
+      request.fixedCost === undefined ? [request.model, ...request.fallbacks, ...layout.ladder] : [];
     const uncarried = new Set(payload.uncarried);
     return {
       scope,

@@ -90,7 +90,10 @@ export class Tally {
   estimated: NanoUsd = 0n;
 
   count(keys: CallKeys, change: Change): CountedCall {
-    const sums = [this.total, ...(['team', 'task', 'model'] as const).map((name) => this.#group(name, keys[name]))];
+    const sums = [
+      this.total,
+      ...(['team', 'task', 'model'] as const).map((name) => this.#group(name, keys[name])),
+    ];
     for (const each of sums) {
       each.calls += 1;
       if (change === 'blocked') each.blocked += 1;

@@ -12,8 +12,10 @@ import {
   type SpendGuard,
   type SpendPolicy,
 } from '../../../src/index.ts';
+import { fileLedger } from '../../../src/node/file-ledger/index.ts';
 import { loadPolicies, policyFile } from '../../../src/node/policy-file/index.ts';
 import { policiesIn, problemsMessage } from '../../../src/node/policy-file/read.ts';
+import { otherProcess } from '../other-process.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
 const POLICY: SpendPolicy = {
@@ -392,5 +394,28 @@ describe('a guard that follows its file', () => {
       true,
     ]);
     await expect(slow.charge({ label: 'search', usd: '0.5' })).rejects.toThrow('cap_spent');
+  });
+
+  it('binds other processes at their next decision, each by its own look at the file', async () => {
+    const path = written('p.yaml', stringify(POLICY));
+    const dir = temporaryFolder();
+    const others = await Promise.all([1, 2].map(() => otherProcess({ dir, policy: path })));
+    const spend = async (): Promise<(string | undefined)[]> => {
+      const answers = [];
+      for (const other of others)
+        answers.push((await other({ charge: { label: 'search', usd: '0.40' } })).blocked);
+      return answers;
+    };
+    expect(await spend()).toEqual([undefined, undefined]);
+    expect(await spend()).toEqual(['cap_spent', 'cap_spent']);
+    writeFileSync(`${path}.new`, stringify(raised(170, 2)));
+    renameSync(`${path}.new`, path);
+    expect(await spend()).toEqual([undefined, undefined]);
+    expect(await spend()).toEqual(['cap_spent', 'cap_spent']);
+    for (const other of others) await other({ close: true });
+    const versions: unknown[] = [];
+    for await (const { payload } of fileLedger({ dir }).read())
+      if (payload.type === 'policy') versions.push((payload.policy as { version: number }).version);
+    expect(versions).toEqual([1, 2]);
   });
 });

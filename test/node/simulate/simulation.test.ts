@@ -70,7 +70,9 @@ async function run(policy: SpendPolicy | SpendPolicy[], steps: readonly Step[]):
   }
   // Whoever writes last expires what was never settled.
   clock.advance(HOUR);
-  await guard.charge({ label: 'last', usd: 0, scope: { userId: 'alice', taskId: 't1' } }).catch(() => undefined);
+  await guard
+    .charge({ label: 'last', usd: 0, scope: { userId: 'alice', taskId: 't1' } })
+    .catch(() => undefined);
   const payloads = (await receipts()).map(({ payload }) => payload);
   const settled = payloads.reduce((sum, payload) => {
     if (payload.type === 'settlement') return sum + BigInt(payload.cost.amount);
@@ -111,7 +113,10 @@ const step: fc.Arbitrary<Step> = fc
   .map(({ waitMs, isEnd, end, used, userId, task, taskId, ...request }) =>
     isEnd
       ? { waitMs, end, used }
-      : { waitMs, begin: { ...request, scope: { task, ...(userId && { userId }), ...(taskId && { taskId }) } } },
+      : {
+          waitMs,
+          begin: { ...request, scope: { task, ...(userId && { userId }), ...(taskId && { taskId }) } },
+        },
   );
 
 const cap: fc.Arbitrary<SpendCap> = fc
@@ -141,7 +146,9 @@ const rules: fc.Arbitrary<SpendPolicy['rules']> = fc.constantFrom<SpendPolicy['r
 
 const policy: fc.Arbitrary<SpendPolicy> = fc
   .record({ caps: fc.array(cap, { minLength: 1, maxLength: 4 }), rules })
-  .map(({ caps, rules: some }) => policyOf(caps, { timeZone: 'Europe/Berlin', ...(some && { rules: some }) }));
+  .map(({ caps, rules: some }) =>
+    policyOf(caps, { timeZone: 'Europe/Berlin', ...(some && { rules: some }) }),
+  );
 
 describe('a simulation', () => {
   it('decides every call as a guard did under the same policy, and it costs the same', async () => {
@@ -153,9 +160,16 @@ describe('a simulation', () => {
         const { simulation, outcomes } = simulate(truth.payloads, given);
         expect(Object.fromEntries(outcomes)).toMatchObject(Object.fromEntries(truth.outcomes));
         const { total } = simulation.tally;
-        expect(total).toMatchObject({ blocked: 0, rerouted: 0, letThrough: 0, before: truth.settled, after: truth.settled });
+        expect(total).toMatchObject({
+          blocked: 0,
+          rerouted: 0,
+          letThrough: 0,
+          before: truth.settled,
+          after: truth.settled,
+        });
         blocked += simulation.tally.stillBlocked;
-        for (const payload of truth.payloads) if (payload.type === 'decision' && payload.decision === 'downgrade') moved += 1;
+        for (const payload of truth.payloads)
+          if (payload.type === 'decision' && payload.decision === 'downgrade') moved += 1;
       }),
       { numRuns: 120 },
     );

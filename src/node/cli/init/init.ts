@@ -60,7 +60,10 @@ export async function initCommand(options: InitOptions): Promise<number> {
 
 /** What the options say, completed by questions where somebody can answer them. */
 async function planOf(options: InitOptions): Promise<Plan | undefined> {
-  const presets = (options.preset ?? []).flatMap((text) => text.split(',')).map(presetOf).flat();
+  const presets = (options.preset ?? [])
+    .flatMap((text) => text.split(','))
+    .map(presetOf)
+    .flat();
   const given = {
     file: options.file ?? DEFAULT_FILE,
     presets: [...new Set(presets)],
@@ -89,7 +92,9 @@ function presetOf(text: string): PresetName[] {
   const name = text.trim();
   if (name === 'all') return PRESET_NAMES;
   if ((PRESET_NAMES as readonly string[]).includes(name)) return [name as PresetName];
-  throw new CliError(`--preset ${printable(name)}: there is none of that name. Choose from ${PRESET_NAMES.join(', ')}, or all.`);
+  throw new CliError(
+    `--preset ${printable(name)}: there is none of that name. Choose from ${PRESET_NAMES.join(', ')}, or all.`,
+  );
 }
 
 function scopeValue(option: string, field: 'tenantId' | 'teamId', value: string): string {
@@ -97,7 +102,9 @@ function scopeValue(option: string, field: 'tenantId' | 'teamId', value: string)
     checkScope('scope', { [field]: value });
     return value;
   } catch {
-    throw new CliError(`${option} ${printable(value)}: expected text of 1 to 128 bytes without control characters.`);
+    throw new CliError(
+      `${option} ${printable(value)}: expected text of 1 to 128 bytes without control characters.`,
+    );
   }
 }
 
@@ -112,7 +119,8 @@ function schemaPath(file: string): string {
   for (let folder = from; ; folder = dirname(folder)) {
     const schema = join(folder, PACKAGE_SCHEMA);
     const found = relative(from, schema);
-    if (existsSync(schema) && !isAbsolute(found)) return (found.startsWith('.') ? found : `./${found}`).replaceAll('\\', '/');
+    if (existsSync(schema) && !isAbsolute(found))
+      return (found.startsWith('.') ? found : `./${found}`).replaceAll('\\', '/');
     if (dirname(folder) === folder) return `./${PACKAGE_SCHEMA.replaceAll('\\', '/')}`;
   }
 }
@@ -137,7 +145,9 @@ function write({ file, presets, answers, force }: Plan): Written {
   const text = isJson ? jsonText(yaml, schema) : yaml;
   const replaced = existsSync(file);
   if (replaced && !force) {
-    throw new CliError(`${printable(shown)} is there already, and was left as it is. Name another --file, or replace it with --force.`);
+    throw new CliError(
+      `${printable(shown)} is there already, and was left as it is. Name another --file, or replace it with --force.`,
+    );
   }
   try {
     mkdirSync(dirname(resolve(file)), { recursive: true });

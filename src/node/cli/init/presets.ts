@@ -47,7 +47,10 @@ rules:
   'risk-analysis': {
     title: 'Risk analysis',
     hint: 'openai/gpt-5, then openai/gpt-5-mini',
-    about: ['Risk analysis begins on gpt-5. Once $25 are spent on a day, the rest of', 'that day goes to gpt-5-mini; at $100 it stops.'],
+    about: [
+      'Risk analysis begins on gpt-5. Once $25 are spent on a day, the rest of',
+      'that day goes to gpt-5-mini; at $100 it stops.',
+    ],
     body: `
 caps:
   - amountCents: 2500 # from $25 a day on: the smaller model
@@ -101,7 +104,7 @@ caps:
     window: per_day
     action: downgrade
     downgradeTo: anthropic/claude-haiku-4-5
-    sticky: task # a case that was begun on haiku stays there
+    sticky: task # a case (its taskId) that was sent to haiku stays there
     reason: over $30 a day, drop to haiku
   - amountCents: 8000 # $80 a day: stop
     window: per_day
@@ -209,7 +212,11 @@ export interface FileNames {
 }
 
 /** A policy file with these presets, as YAML. */
-export function presetFile(names: readonly PresetName[], answers: Answers, { file, schema }: FileNames): string {
+export function presetFile(
+  names: readonly PresetName[],
+  answers: Answers,
+  { file, schema }: FileNames,
+): string {
   return `# yaml-language-server: $schema=${schema}
 #
 # A call is under a policy when its scope has all the values of the policy's

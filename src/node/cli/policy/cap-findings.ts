@@ -9,7 +9,15 @@ import { isPattern, priceOf } from './known-models.ts';
 import { listText, windowText } from './sentences.ts';
 
 /** Shorter windows lie inside longer ones, so that what is spent in one is spent in the other. */
-const LENGTHS: readonly WindowKind[] = ['per_call', 'per_minute', 'per_hour', 'per_day', 'per_week', 'per_month', 'total'];
+const LENGTHS: readonly WindowKind[] = [
+  'per_call',
+  'per_minute',
+  'per_hour',
+  'per_day',
+  'per_week',
+  'per_month',
+  'total',
+];
 
 export function capFindings(record: PolicyRecord, find: Find): void {
   for (const [index, cap] of record.caps.entries()) {
@@ -21,7 +29,8 @@ export function capFindings(record: PolicyRecord, find: Find): void {
   const { caps } = record;
   const isHard = caps.some(({ action }) => action === 'block' || action === 'ask');
   if (caps.length > 0 && !isHard) {
-    const message = 'no cap of this policy ever stops a call; add one with action block where spending must end';
+    const message =
+      'no cap of this policy ever stops a call; add one with action block where spending must end';
     find({ code: 'no_hard_cap', path: ['caps'], message }, 'note');
   }
 }
@@ -29,11 +38,13 @@ export function capFindings(record: PolicyRecord, find: Find): void {
 /** True when all that `inner` counts is counted by `outer`, too. */
 function contains(outer: Cap, inner: Cap): boolean {
   const isLonger = LENGTHS.indexOf(outer.window) >= LENGTHS.indexOf(inner.window);
-  const isKnown = LENGTHS.includes(outer.window) && LENGTHS.includes(inner.window) && outer.window !== 'per_call';
+  const isKnown =
+    LENGTHS.includes(outer.window) && LENGTHS.includes(inner.window) && outer.window !== 'per_call';
   const per = new Set(inner.per);
   const isWider = (outer.per ?? []).every((field) => per.has(field));
   const isAboutMore =
-    outer.models === undefined || (inner.models !== undefined && inner.models.every((model) => outer.models?.includes(model)));
+    outer.models === undefined ||
+    (inner.models !== undefined && inner.models.every((model) => outer.models?.includes(model)));
   return isKnown && isLonger && isWider && isAboutMore;
 }
 
@@ -92,10 +103,17 @@ function amounts(record: PolicyRecord, index: number, cap: Cap, find: Find): voi
 const SHORT_PROMPT = 1000;
 
 /** A cap that even a short call on the cheapest model that is allowed doesn't fit under. */
-function tooSmall({ caps, rules = [], maxOutputTokens, clampOutput }: PolicyRecord, index: number, cap: Cap, find: Find): void {
+function tooSmall(
+  { caps, rules = [], maxOutputTokens, clampOutput }: PolicyRecord,
+  index: number,
+  cap: Cap,
+  find: Find,
+): void {
   const amount = BigInt(cap.amount);
   if (cap.action !== 'block' || amount === 0n || clampOutput !== undefined) return;
-  const named = rules.flatMap(({ routeTo, models = [], when }) => (when === undefined ? (routeTo ?? models) : []));
+  const named = rules.flatMap(({ routeTo, models = [], when }) =>
+    when === undefined ? (routeTo ?? models) : [],
+  );
   const ladder = caps.flatMap(({ downgradeTo = [], window }) => (window === 'per_call' ? downgradeTo : []));
   if (named.length === 0 || named.some(isPattern)) return;
   const limit = maxOutputTokens === 'model' ? DEFAULT_MAX_OUTPUT_TOKENS : maxOutputTokens;
@@ -134,7 +152,8 @@ function naming({ scope }: PolicyRecord, index: number, cap: Cap, find: Find): v
     find({ code: 'must_be_named', path, message }, 'note');
   }
   if (cap.action === 'ask') {
-    const message = 'the program must answer: createSpendGuard({ onAsk }); without it these calls are blocked (not_approved)';
+    const message =
+      'the program must answer: createSpendGuard({ onAsk }); without it these calls are blocked (not_approved)';
     find({ code: 'needs_answer', path: ['caps', index, 'action'], message }, 'note');
   }
   if (cap.sticky === 'task' && scope.taskId === undefined && !asked.includes('taskId')) {

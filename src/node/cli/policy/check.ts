@@ -114,7 +114,10 @@ function summary(file: string, findings: readonly Located[], policies: number): 
   return `${printable(file)}:${size} ${what}.`;
 }
 
-function jsonReport({ file, policies, findings, exitCode }: Checked): { exitCode: number; [member: string]: unknown } {
+function jsonReport({ file, policies, findings, exitCode }: Checked): {
+  exitCode: number;
+  [member: string]: unknown;
+} {
   return {
     file,
     exitCode,

@@ -26,13 +26,22 @@ export function findingsIn(policies: readonly FiledPolicy[], now: number): Findi
     wholeFindings(filed, policies.slice(0, policy), now, find);
     capFindings(filed.policy.record, find);
     modelFindings(filed.policy.record, find);
-    ruleFindings(filed.policy.record, policies.map((each) => each.policy.record), find);
+    ruleFindings(
+      filed.policy.record,
+      policies.map((each) => each.policy.record),
+      find,
+    );
   }
   return found;
 }
 
 /** What concerns a policy as a whole. */
-function wholeFindings({ policy }: FiledPolicy, before: readonly FiledPolicy[], now: number, find: Find): void {
+function wholeFindings(
+  { policy }: FiledPolicy,
+  before: readonly FiledPolicy[],
+  now: number,
+  find: Find,
+): void {
   const { record, effectiveFrom } = policy;
   if (before.some((other) => other.policy.record.id === record.id)) {
     find({
@@ -50,20 +59,42 @@ function wholeFindings({ policy }: FiledPolicy, before: readonly FiledPolicy[], 
     });
   }
   if (record.mode === 'shadow') {
-    find({ code: 'shadow', path: ['mode'], message: 'the policy only records; set mode to enforce to let it act' }, 'note');
+    find(
+      {
+        code: 'shadow',
+        path: ['mode'],
+        message: 'the policy only records; set mode to enforce to let it act',
+      },
+      'note',
+    );
   }
   if (record.caps.length === 0 && (record.rules ?? []).length === 0) {
-    find({ code: 'allows_everything', path: ['caps'], message: 'the policy has neither caps nor rules, so it lets everything pass' }, 'note');
+    find(
+      {
+        code: 'allows_everything',
+        path: ['caps'],
+        message: 'the policy has neither caps nor rules, so it lets everything pass',
+      },
+      'note',
+    );
   }
   if (record.unknownPrice === 'allow' && record.caps.length > 0) {
     find(
-      { code: 'unknown_price_allowed', path: ['unknownPrice'], message: 'models without a known price are not held back by any cap' },
+      {
+        code: 'unknown_price_allowed',
+        path: ['unknownPrice'],
+        message: 'models without a known price are not held back by any cap',
+      },
       'note',
     );
   }
   if (/^[+-]/.test(record.timeZone)) {
     find(
-      { code: 'fixed_offset', path: ['timeZone'], message: 'a fixed offset knows no summer time; a zone such as Europe/Berlin does' },
+      {
+        code: 'fixed_offset',
+        path: ['timeZone'],
+        message: 'a fixed offset knows no summer time; a zone such as Europe/Berlin does',
+      },
       'note',
     );
   }

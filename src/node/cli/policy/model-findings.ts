@@ -4,7 +4,15 @@ import type { PolicyRecord } from '../../../policy/types.ts';
 import type { Price } from '../../../pricing/price.ts';
 import type { Path } from '../../policy-file/document.ts';
 import type { Find } from './findings.ts';
-import { isPattern, listPrice, modelsFitting, modelsUnder, priceOf, priceText, whyUnpriced } from './known-models.ts';
+import {
+  isPattern,
+  listPrice,
+  modelsFitting,
+  modelsUnder,
+  priceOf,
+  priceText,
+  whyUnpriced,
+} from './known-models.ts';
 import { ceilingWords } from './sentences.ts';
 
 export function modelFindings(record: PolicyRecord, find: Find): void {
@@ -47,18 +55,35 @@ function namedModels({ caps, rules = [] }: PolicyRecord): Named[] {
 /** The router has no price of its own; a ceiling gives it one. */
 const AUTO = 'openrouter/auto';
 
-function named({ unknownPrice }: PolicyRecord, model: string, mustBeOne: boolean, path: Path, find: Find): void {
+function named(
+  { unknownPrice }: PolicyRecord,
+  model: string,
+  mustBeOne: boolean,
+  path: Path,
+  find: Find,
+): void {
   if (mustBeOne && isPattern(model)) {
-    find({ code: 'no_such_model', path, message: `${model} names no single model; write the id of the one to send calls to` });
+    find({
+      code: 'no_such_model',
+      path,
+      message: `${model} names no single model; write the id of the one to send calls to`,
+    });
     return;
   }
   if (isPattern(model)) {
     if (modelsFitting(model) > 0) return;
-    find({ code: 'no_such_model', path, message: `no known model fits ${model}; * stops at ":", and letters and their case count` });
+    find({
+      code: 'no_such_model',
+      path,
+      message: `no known model fits ${model}; * stops at ":", and letters and their case count`,
+    });
     return;
   }
   if (model === AUTO || priceOf(model) !== undefined) return;
-  const result = unknownPrice === 'allow' ? 'no cap holds its calls back' : 'its calls are blocked where a cap counts them';
+  const result =
+    unknownPrice === 'allow'
+      ? 'no cap holds its calls back'
+      : 'its calls are blocked where a cap counts them';
   find({
     code: 'unpriced_model',
     path,
@@ -79,7 +104,8 @@ function ladder({ caps, rules = [] }: PolicyRecord, index: number, find: Find): 
   const price = priceOf(first);
   const path = ['caps', index, 'downgradeTo'];
   if (price === undefined) return;
-  const allowed = models ?? rules.find((rule) => rule.when === undefined && rule.models !== undefined)?.models ?? [];
+  const allowed =
+    models ?? rules.find((rule) => rule.when === undefined && rule.models !== undefined)?.models ?? [];
   const sources = allowed.filter((model) => !isPattern(model) && !allowsModel(downgradeTo, model));
   const cheaper = sources.find((model) => {
     const own = priceOf(model);

@@ -77,7 +77,9 @@ function modelsText(names: readonly string[], last = 'or'): string {
 
 function ladderText(names: readonly string[]): string {
   const [first = '', ...others] = names.map(modelText);
-  return others.length === 0 ? first : `${first}, or where that can’t carry a call to ${listText(others, 'or')}`;
+  return others.length === 0
+    ? first
+    : `${first}, or where that can’t carry a call to ${listText(others, 'or')}`;
 }
 
 function capSentence(cap: Cap, record: PolicyRecord): string {
@@ -142,7 +144,10 @@ export function ceilingWords({ input, output, request }: Ceiling): string {
         ...(input === undefined ? [] : [`${usd(input)} per million tokens in`]),
         ...(output === undefined ? [] : [`${usd(output)} per million tokens out`]),
       ];
-  const fee = request === undefined || /^0(\.0+)?$/.test(request) ? 'without a fee for each request' : `${usd(request)} a request`;
+  const fee =
+    request === undefined || /^0(\.0+)?$/.test(request)
+      ? 'without a fee for each request'
+      : `${usd(request)} a request`;
   return `${tokens.join(' and ')}${tokens.length === 0 ? '' : ', '}${fee}`;
 }
 
@@ -150,13 +155,19 @@ function ruleText(rule: Rule): string {
   const { routeTo, models, maxPrice, requires, signed } = rule;
   const sentences = [
     ...(routeTo === undefined ? [] : [`calls go to ${ladderText(routeTo)}.`]),
-    ...(models === undefined ? [] : [`only ${modelsText(models, 'and')} ${isOne(models) ? 'is' : 'are'} allowed.`]),
+    ...(models === undefined
+      ? []
+      : [`only ${modelsText(models, 'and')} ${isOne(models) ? 'is' : 'are'} allowed.`]),
     ...(maxPrice === undefined
       ? []
-      : [`only models up to ${ceilingWords(maxPrice)} are allowed (${countText(modelsUnder(maxPrice), 'known model')}).`]),
+      : [
+          `only models up to ${ceilingWords(maxPrice)} are allowed (${countText(modelsUnder(maxPrice), 'known model')}).`,
+        ]),
     ...(requires === undefined
       ? []
-      : [`the call must have the ${signed === true ? 'signed ' : ''}${requires.length === 1 ? 'capability' : 'capabilities'} ${listText(requires)}.`]),
+      : [
+          `the call must have the ${signed === true ? 'signed ' : ''}${requires.length === 1 ? 'capability' : 'capabilities'} ${listText(requires)}.`,
+        ]),
   ];
   const [first = '', ...others] = sentences;
   const text = [`${whenText(rule)}${first}`, ...others].map(capitalised).join(' ');
@@ -193,8 +204,10 @@ function alsoText({ caps, clampOutput, maxOutputTokens, unknownPrice }: PolicyRe
 /** The policy in sentences; `now` decides whether it holds already. */
 export function policySentences({ record, effectiveFrom }: Policy, now: number): PolicySentences {
   const scope = scopeText(record.scope);
-  const since = record.effectiveFrom.length === 10 ? `${record.effectiveFrom} (midnight in UTC)` : record.effectiveFrom;
-  const mode = record.mode === 'shadow' ? 'Shadow mode: records what it would decide, and changes nothing.' : undefined;
+  const since =
+    record.effectiveFrom.length === 10 ? `${record.effectiveFrom} (midnight in UTC)` : record.effectiveFrom;
+  const mode =
+    record.mode === 'shadow' ? 'Shadow mode: records what it would decide, and changes nothing.' : undefined;
   return {
     head: [
       scope === '' ? 'For every call.' : `For calls with ${scope}.`,

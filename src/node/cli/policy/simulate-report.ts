@@ -1,17 +1,27 @@
 /** What a simulation found, in words and as JSON. */
-import { usdText, type NanoUsd } from '../../../money.ts';
-import { ASSUMPTIONS, type Assumption, type Decider, type Dimension, type Sums } from '../../simulate/tally.ts';
+import { NANO_PER_USD, usdText, type NanoUsd } from '../../../money.ts';
+import {
+  ASSUMPTIONS,
+  type Assumption,
+  type Decider,
+  type Dimension,
+  type Sums,
+} from '../../simulate/tally.ts';
 import { commandText, countText, printable, screenWidth, styled, timeText, wrapped } from '../output.ts';
 import type { Simulated } from './simulate.ts';
 
-/** Dollars for people: four places, rounded half up; the JSON has every digit. */
+/** Dollars for people, rounded half up: cents from $10 on, else hundredths of them. The JSON has every digit. */
 function dollars(amount: NanoUsd): string {
-  const places = 100_000n;
   const magnitude = amount < 0n ? -amount : amount;
-  const rounded = ((magnitude + places / 2n) / places) * places;
-  const text = usdText(rounded).replace(/^(\d+)/, (whole) => whole.replaceAll(/\B(?=(\d{3})+$)/g, ','));
-  if (rounded === 0n && magnitude > 0n) return amount < 0n ? '-<$0.0001' : '<$0.0001';
-  return `${amount < 0n ? '-' : ''}$${text}`;
+  const places = magnitude >= 10n * NANO_PER_USD ? 2 : 4;
+  const unit = 10n ** BigInt(9 - places);
+  const rounded = (magnitude + unit / 2n) / unit;
+  const sign = amount < 0n ? '-' : '';
+  if (rounded === 0n && magnitude > 0n) return `${sign}<$0.0001`;
+  const digits = rounded.toString().padStart(places + 1, '0');
+  const whole = digits.slice(0, -places).replaceAll(/\B(?=(\d{3})+$)/g, ',');
+  // Zero needs no places.
+  return rounded === 0n ? '$0' : `${sign}$${whole}.${digits.slice(-places)}`;
 }
 
 function percentText(part: NanoUsd, whole: NanoUsd): string {
@@ -27,15 +37,27 @@ export function textReport(simulated: Simulated): string[] {
   return [
     `${styled('bold', printable(log))} under ${styled('bold', printable(file))}`,
     `${countText(total.calls, 'call')} from ${timeText(from)} to ${timeText(to)}`,
+    ...outsideLines(simulated),
     '',
     ...outcomeLines(simulated),
     '',
     ...costLines(simulated),
     '',
     ...deciderLines([...simulation.tally.deciders.values()]),
-    ...(['team', 'task', 'model'] as const).flatMap((name) => groupTable(name, simulation.tally.groups[name])),
+    ...(['team', 'task', 'model'] as const).flatMap((name) =>
+      groupTable(name, simulation.tally.groups[name]),
+    ),
     ...noteLines(simulated),
   ];
+}
+
+/** Calls that no policy is for look like a great saving, and are mostly a slip in a scope. */
+function outsideLines({ simulation: { tally } }: Simulated): string[] {
+  const outside = tally.assumed.get('no_policy');
+  if (outside === undefined) return [];
+  const whose = outside === tally.total.calls ? 'None of them is' : `${countText(outside, 'call')} are not`;
+  const text = `${whose} in the scope of a policy, and what no policy is for is blocked. Compare the scopes in the file with the teams and tasks below.`;
+  return ['', styled('yellow', wrapped(text, 0))];
 }
 
 const COUNT = 9;
@@ -67,7 +89,12 @@ function costLines({ simulation }: Simulated): string[] {
   const part =
     estimated === 0n
       ? []
-      : [wrapped(`of which ${dollars(estimated)} are an estimate, for calls that were never made`, COUNT + 2)];
+      : [
+          wrapped(
+            `of which ${dollars(estimated)} are an estimate, for calls that were never made`,
+            COUNT + 2,
+          ),
+        ];
   return [
     `${'before'.padStart(COUNT)}  ${dollars(before)}`,
     `${'after'.padStart(COUNT)}  ${dollars(after)}, ${change}`,
@@ -86,50 +113,72 @@ function deciderLines(deciders: readonly Decider[]): string[] {
   if (deciders.length === 0) return [];
   const rows = deciders.toSorted((a, b) => b.calls - a.calls);
   const lines = rows.map(
-    (decider) => `${decider.calls.toLocaleString('en-US').padStart(COUNT)}  ${wrapped(printable(deciderText(decider)), COUNT + 2)}`,
+    (decider) =>
+      `${decider.calls.toLocaleString('en-US').padStart(COUNT)}  ${wrapped(printable(deciderText(decider)), COUNT + 2)}`,
   );
   return [styled('bold', 'What decides otherwise'), ...lines, ''];
 }
 
-const HEADS = ['calls', 'blocked', 'moved', 'passed', 'before', 'after', 'saved'] as const;
 const MOST_ROWS = 12;
+const LEAST_NAME = 12;
+
+type Column = readonly [head: string, cell: (sums: Sums) => string];
+
+const count = (value: number): string => (value === 0 ? '·' : value.toLocaleString('en-US'));
+
+const COLUMNS: readonly Column[] = [
+  ['calls', ({ calls }) => count(calls)],
+  ['blocked', ({ blocked }) => count(blocked)],
+  ['moved', ({ rerouted }) => count(rerouted)],
+  ['passed', ({ letThrough }) => count(letThrough)],
+  ['before', ({ before }) => dollars(before)],
+  ['after', ({ after }) => dollars(after)],
+  ['saved', ({ before, after }) => dollars(before - after)],
+];
 
 /** The groups with the largest difference first. */
 function ranked(groups: ReadonlyMap<string | undefined, Sums>): [string | undefined, Sums][] {
   const size = ({ before, after }: Sums): NanoUsd => (before > after ? before - after : after - before);
-  return [...groups].toSorted(([, a], [, b]) => (size(b) > size(a) ? 1 : size(b) < size(a) ? -1 : b.calls - a.calls));
+  return [...groups].toSorted(([, a], [, b]) => Number(size(b) - size(a)) || b.calls - a.calls);
+}
+
+/** Ids of models differ at their end, names of people and teams at their beginning. */
+function shortened(text: string, length: number, name: Dimension): string {
+  if (text.length <= length) return text;
+  return name === 'model' ? `…${text.slice(1 - length)}` : `${text.slice(0, length - 1)}…`;
 }
 
 function groupTable(name: Dimension, groups: ReadonlyMap<string | undefined, Sums>): string[] {
   // One group without a name tells nothing that the totals don't.
   if (groups.size === 1 && groups.has(undefined)) return [];
   const shown = ranked(groups).slice(0, MOST_ROWS);
-  const rows = shown.map(([value, sums]) => [printable(value ?? `(no ${name})`), ...cellsOf(sums)]);
-  const widths = HEADS.map((head, column) =>
-    Math.max(head.length, ...rows.map((row) => (row[column + 1] ?? '').length)),
-  );
-  const taken = widths.reduce((sum, width) => sum + width + 2, 0);
+  const columns = COLUMNS.map(([head, cell]) => ({
+    head,
+    cells: shown.map(([, sums]) => cell(sums)),
+  })).filter(({ cells }) => cells.some((cell) => cell !== '·'));
+  const widths = columns.map(({ head, cells }) => Math.max(head.length, ...cells.map((cell) => cell.length)));
+  const room = screenWidth() - widths.reduce((sum, width) => sum + width + 2, 0);
+  const names = shown.map(([value]) => printable(value ?? `(no ${name})`));
   const label = `by ${name}`;
-  const first = Math.min(
-    Math.max(label.length, ...rows.map(([value = '']) => value.length)),
-    Math.max(12, screenWidth() - taken),
+  const longest = Math.max(label.length, ...names.map((each) => each.length));
+  const first = Math.min(longest, Math.max(LEAST_NAME, room));
+  const line = (start: string, cells: readonly string[]): string =>
+    `${shortened(start, first, name).padEnd(first)}${cells.map((cell, at) => `  ${cell.padStart(widths[at] ?? 0)}`).join('')}`;
+  const heads = columns.map(({ head }) => head);
+  const rows = names.map((each, at) =>
+    line(
+      each,
+      columns.map(({ cells }) => cells[at] ?? ''),
+    ),
   );
-  const line = ([value = '', ...cells]: readonly string[]): string => {
-    const head = value.length > first ? `${value.slice(0, first - 1)}…` : value.padEnd(first);
-    return `${head}${cells.map((cell, column) => `  ${cell.padStart(widths[column] ?? 0)}`).join('')}`;
-  };
-  const more = groups.size > MOST_ROWS ? [styled('dim', `and ${groups.size - MOST_ROWS} more, all in --json`)] : [];
-  return [styled('bold', line([label, ...HEADS])), ...rows.map(line), ...more, ''];
-}
-
-function cellsOf({ calls, blocked, rerouted, letThrough, before, after }: Sums): string[] {
-  const counts = [calls, blocked, rerouted, letThrough].map((count) => (count === 0 ? '·' : count.toLocaleString('en-US')));
-  return [...counts, ...[before, after, before - after].map(dollars)];
+  const more =
+    groups.size > MOST_ROWS ? [styled('dim', `and ${groups.size - MOST_ROWS} more, all in --json`)] : [];
+  return [styled('bold', line(label, heads)), ...rows, ...more, ''];
 }
 
 /** What the log can't tell, said for so many calls. */
 const WORDS: Readonly<Record<Assumption, (calls: string) => string>> = {
-  no_policy: (calls) => `${calls} in no policy’s scope, so they are blocked (no_policy)`,
+  no_policy: (calls) => `${calls}: no policy of the file is for them (no_policy)`,
   estimated: (calls) =>
     `${calls} that were blocked would be let through. They never ran: each is counted at the part of its worst case that calls of its task and model came to, and as over at once`,
   capability: (calls) =>
@@ -156,10 +205,16 @@ function notesOf({ simulation, log }: Simulated): string[] {
   return [
     ...notes,
     ...(shadow.length === 0 ? [] : [`in shadow mode, and tried as if enforced: ${shadow.join(', ')}`]),
-    ...(inFlight === 0 ? [] : [`${countText(inFlight, 'call')} in flight at the end of the log: their cost is in no figure`]),
-    ...(today.size === 0 ? [] : [`priced by today’s list, for the log has no price of them: ${[...today].join(', ')}`]),
+    ...(inFlight === 0
+      ? []
+      : [`${countText(inFlight, 'call')} in flight at the end of the log: their cost is in no figure`]),
+    ...(today.size === 0
+      ? []
+      : [`priced by today’s list, for the log has no price of them: ${[...today].join(', ')}`]),
     ...(unknown.size === 0 ? [] : [`without a known price: ${[...unknown].join(', ')}`]),
-    ...(isUncertain ? ['the log’s clock was set back; balances of windows that were over by then begin at zero'] : []),
+    ...(isUncertain
+      ? ['the log’s clock was set back; balances of windows that were over by then begin at zero']
+      : []),
     'what programs would have done next (try again, give up, ask less) is nowhere in the log; balances begin at zero with it; the policies count as in force from its first call on',
     `signatures were not looked at; for that: ${commandText('verify', log)}`,
   ];
@@ -193,7 +248,12 @@ export function jsonReport(simulated: Simulated): { exitCode: number; [member: s
     from: new Date(from).toISOString(),
     to: new Date(to).toISOString(),
     currency: 'USD',
-    total: { ...sumsDocument(tally.total), stillBlocked: tally.stillBlocked, inFlight, estimated: money(tally.estimated) },
+    total: {
+      ...sumsDocument(tally.total),
+      stillBlocked: tally.stillBlocked,
+      inFlight,
+      estimated: money(tally.estimated),
+    },
     deciders: [...tally.deciders.values()],
     byTeam: group('team'),
     byTask: group('task'),

@@ -50,15 +50,19 @@ async function simulate(path: string, logPath: string | undefined): Promise<Simu
     const { size: end } = statSync(log);
     const shares = new UsageShares();
     const simulation = new Simulation(policies, shares);
-    await readLog(log, { end, ...(progress && { onProgress: progress(0) }) }, (payload) => shares.add(payload));
+    await readLog(log, { end, ...(progress && { onProgress: progress(0) }) }, (payload) =>
+      shares.add(payload),
+    );
     const again = { end, isChecked: true, ...(progress && { onProgress: progress(1) }) };
     await readLog(log, again, (payload) => simulation.add(payload));
-    if (simulation.tally.total.calls === 0) throw new CliError(`${printable(log)} has no calls yet that could be tried.`);
+    if (simulation.tally.total.calls === 0)
+      throw new CliError(`${printable(log)} has no calls yet that could be tried.`);
     return { file: read.file, log, policies: policies.map(({ record }) => record.id), simulation };
   } catch (error) {
     if (error instanceof BadLine) throw unsound(log, error);
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'EACCES' || code === 'EPERM' || code === 'ENOENT') throw new CliError(`The log can't be read: ${message}.`);
+    if (code === 'EACCES' || code === 'EPERM' || code === 'ENOENT')
+      throw new CliError(`The log can't be read: ${message}.`);
     throw error;
   } finally {
     if (progress !== undefined) process.stderr.write('\r\u001b[K');
