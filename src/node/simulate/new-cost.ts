@@ -29,18 +29,18 @@ export interface NewCost {
  * divided over the prompt cache as they were, the answer no longer than the new limit. Where no tokens were reported,
  * the recorded cost in proportion to the worst cases.
  */
-export function newCost({ cost, outcome, usage }: Ending, then: Sent, now: SentNow): NewCost {
+export function newCost({ cost, outcome, usage }: Ending, was: Sent, now: SentNow): NewCost {
   const { request, route, price, hold } = now;
   const amount = BigInt(cost.amount);
   if (outcome === 'not_sent') return { amount: 0n, isCut: false };
   if (request.fixedCost !== undefined) return { amount: request.fixedCost, isCut: false };
   const limit = route.maxOutputTokens === undefined ? Infinity : route.maxOutputTokens * request.choices;
   const isCut = usage !== undefined && usage.output_tokens > limit && route.limit !== 'own';
-  if (then.model === now.model && !isCut) return { amount: outcome === 'expired' ? hold : amount, isCut };
+  if (was.model === now.model && !isCut) return { amount: outcome === 'expired' ? hold : amount, isCut };
   if (outcome === 'expired') return { amount: hold, isCut };
   if (usage !== undefined && price !== undefined)
     return { amount: costOf(price, tokensOf(usage, limit)), isCut };
-  return { amount: then.hold === 0n ? hold : (amount * hold) / then.hold, isCut };
+  return { amount: was.hold === 0n ? hold : (amount * hold) / was.hold, isCut };
 }
 
 function tokensOf(usage: NonNullable<Ending['usage']>, limit: number): TokenUsage {

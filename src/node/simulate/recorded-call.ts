@@ -97,25 +97,25 @@ function hasLadder(policies: readonly Policy[]): boolean {
 const ASSUMED_HASH = '0'.repeat(64);
 
 /**
- * Completes the facts where `then` didn't ask and `now` does: capabilities are taken as given, and a ceiling as one
+ * Completes the facts where the policies of the time didn't ask and those of the file do: capabilities are taken as given, and a ceiling as one
  * that can be sent along.
  */
 export function assumedFacts(
   request: RequestFacts,
   scope: SpendScope,
-  { then, now }: { then: readonly Policy[]; now: readonly Policy[] },
+  { was, will }: { was: readonly Policy[]; will: readonly Policy[] },
 ): Assumed {
   const before = new Set(
-    then.flatMap(({ record }) => (record.rules ?? []).flatMap(({ requires = [] }) => requires)),
+    was.flatMap(({ record }) => (record.rules ?? []).flatMap(({ requires = [] }) => requires)),
   );
-  const { names, signed } = asks(now, scope);
+  const { names, signed } = asks(will, scope);
   // Of tiers the highest was recorded as soon as one was asked for.
   const isKnown = (name: string): boolean =>
     [...before].some(
       (asked) => asked === name || hasCapability([name], asked) || hasCapability([asked], name),
     );
   const missing = [...names].filter((name) => !isKnown(name));
-  const ceiling = asksForCeiling(now) && !asksForCeiling(then) && request.fixedCost === undefined;
+  const ceiling = asksForCeiling(will) && !asksForCeiling(was) && request.fixedCost === undefined;
   const held = missing.filter((name) => signed.has(name));
   return {
     request: {
@@ -131,6 +131,6 @@ export function assumedFacts(
     },
     capability: missing.length > 0,
     ceiling,
-    features: !hasLadder(then) && !asksForCeiling(then),
+    features: !hasLadder(was) && !asksForCeiling(was),
   };
 }

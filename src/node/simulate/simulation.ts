@@ -33,7 +33,7 @@ const LEASE_MS = 15 * 60_000;
 /** A call that is in flight under the new decisions, or was let through in the log. */
 interface Call {
   counted: CountedCall;
-  then: { model: string; hold: NanoUsd } | undefined;
+  was: { model: string; hold: NanoUsd } | undefined;
   now:
     | { model: string; hold: NanoUsd; request: RequestFacts; route: Route; price: Price | undefined }
     | undefined;
@@ -82,8 +82,8 @@ export class Simulation {
   /** Calls that were in flight when the log ended. */
   get inFlight(): number {
     let count = 0;
-    for (const { then, counted } of this.#calls.values())
-      if (then !== undefined && !counted.isEnded) count += 1;
+    for (const { was, counted } of this.#calls.values())
+      if (was !== undefined && !counted.isEnded) count += 1;
     return count;
   }
 
@@ -121,11 +121,11 @@ export class Simulation {
     this.#expire(time);
     const { decision, input, spans } = this.#decide(payload, prepared, time);
     this.#onDecision(payload.call, decision);
-    const then =
+    const was =
       payload.decision === 'block' || payload.route === undefined
         ? undefined
         : { model: payload.route.model, hold: BigInt(payload.hold) };
-    const change = changeOf(then, decision.route);
+    const change = changeOf(was, decision.route);
     const { scope, request } = payload;
     const keys = { team: scope.teamId, task: scope.task, model: request.model };
     const counted = this.tally.count(keys, change);
@@ -145,9 +145,9 @@ export class Simulation {
             route,
             price: input.prices.get(route.model),
           };
-    const call: Call = { counted, then, now, hold: this.#ledger.hold(payload.call) };
+    const call: Call = { counted, was, now, hold: this.#ledger.hold(payload.call) };
     this.#calls.set(payload.call, call);
-    if (then === undefined && now !== undefined) this.#endImagined(call, scope.task, time);
+    if (was === undefined && now !== undefined) this.#endImagined(call, scope.task, time);
   }
 
   /** The request of a call, with the policies of the file that are for it. */
@@ -155,8 +155,8 @@ export class Simulation {
     const scope = payload.scope as SpendScope;
     const policies = this.#policies.filter(({ record }) => scopeMatches(record.scope, scope));
     const layout = capLayout(policies, scope);
-    const then = payload.policies.flatMap((digest) => this.#recorded.get(digest) ?? []);
-    const facts = assumedFacts(recordedFacts(payload.request), scope, { then, now: policies });
+    const was = payload.policies.flatMap((digest) => this.#recorded.get(digest) ?? []);
+    const facts = assumedFacts(recordedFacts(payload.request), scope, { was, will: policies });
     if (facts.capability) this.tally.assume('capability');
     if (facts.ceiling && facts.request.model === 'openrouter/auto') this.tally.assume('ceiling');
     const { request } = facts;
@@ -226,7 +226,7 @@ export class Simulation {
 
   #ending(payload: SettlementPayload | AdjustmentPayload): void {
     const call = this.#calls.get(payload.call);
-    if (call?.then === undefined) return;
+    if (call?.was === undefined) return;
     const before = BigInt(payload.cost.amount);
     const time = instantOf(payload.issued_at);
     const { now, hold } = call;
@@ -234,7 +234,7 @@ export class Simulation {
       call.counted.cost(before, 0n);
       return;
     }
-    const { amount, isCut } = newCost(payload, call.then, now);
+    const { amount, isCut } = newCost(payload, call.was, now);
     if (isCut) this.tally.assume('cut');
     const isOpen = this.#ledger.hold(payload.call) !== undefined;
     const ended = call.counted.isEnded ? call.counted.after : hold.amount;
@@ -249,10 +249,10 @@ export class Simulation {
   }
 }
 
-function changeOf(then: { model: string } | undefined, route: Route | undefined): Change {
-  if (then === undefined) return route === undefined ? 'still_blocked' : 'let_through';
+function changeOf(was: { model: string } | undefined, route: Route | undefined): Change {
+  if (was === undefined) return route === undefined ? 'still_blocked' : 'let_through';
   if (route === undefined) return 'blocked';
-  return route.model === then.model ? 'same' : 'rerouted';
+  return route.model === was.model ? 'same' : 'rerouted';
 }
 
 function endOf(hold: Hold, amount: NanoUsd, isOpen: boolean): ReturnType<typeof endingDraft> {

@@ -60,10 +60,7 @@ export async function initCommand(options: InitOptions): Promise<number> {
 
 /** What the options say, completed by questions where somebody can answer them. */
 async function planOf(options: InitOptions): Promise<Plan | undefined> {
-  const presets = (options.preset ?? [])
-    .flatMap((text) => text.split(','))
-    .map(presetOf)
-    .flat();
+  const presets = (options.preset ?? []).flatMap((text) => text.split(',')).flatMap(presetOf);
   const given = {
     file: options.file ?? DEFAULT_FILE,
     presets: [...new Set(presets)],

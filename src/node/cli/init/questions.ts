@@ -29,7 +29,8 @@ export async function ask(given: Plan, options: InitOptions, screen: Screen = {}
         throw new Cancelled();
       },
     });
-    if (answers.replace === false) return undefined;
+    const { replace } = answers as { replace?: boolean };
+    if (replace === false) return undefined;
     outro('Thank you.', screen);
     const { presets, tenantId, teamId, timeZone, shadow, file } = answers;
     return {
@@ -41,7 +42,7 @@ export async function ask(given: Plan, options: InitOptions, screen: Screen = {}
         timeZone,
         mode: shadow ? 'shadow' : 'enforce',
       },
-      force: given.force || answers.replace === true,
+      force: given.force || replace === true,
     };
   } catch (error) {
     if (error instanceof Cancelled) return undefined;
