@@ -1,5 +1,6 @@
 /** What a simulation found, in words and as JSON. */
-import { NANO_PER_USD, usdText, type NanoUsd } from '../../../money.ts';
+import { fileName } from '../../policy-file/read.ts';
+import { maxOf, NANO_PER_USD, usdText, type NanoUsd } from '../../../money.ts';
 import {
   ASSUMPTIONS,
   type Assumption,
@@ -10,18 +11,23 @@ import {
 import { commandText, countText, printable, screenWidth, styled, timeText, wrapped } from '../output.ts';
 import type { Simulated } from './simulate.ts';
 
-/** Dollars for people, rounded half up: cents from $10 on, else hundredths of them. The JSON has every digit. */
-function dollars(amount: NanoUsd): string {
-  const magnitude = amount < 0n ? -amount : amount;
-  const places = magnitude >= 10n * NANO_PER_USD ? 2 : 4;
+/** Writes dollars for people, rounded half up. The JSON has every digit. */
+type Money = (amount: NanoUsd) => string;
+
+/** Cents where it is about more than a few dollars, else hundredths of them: the same in the whole report. */
+function moneyFor({ before, after }: Sums): Money {
+  const places = maxOf(before, after) >= 10n * NANO_PER_USD ? 2 : 4;
   const unit = 10n ** BigInt(9 - places);
-  const rounded = (magnitude + unit / 2n) / unit;
-  const sign = amount < 0n ? '-' : '';
-  if (rounded === 0n && magnitude > 0n) return `${sign}<$0.0001`;
-  const digits = rounded.toString().padStart(places + 1, '0');
-  const whole = digits.slice(0, -places).replaceAll(/\B(?=(\d{3})+$)/g, ',');
-  // Zero needs no places.
-  return rounded === 0n ? '$0' : `${sign}$${whole}.${digits.slice(-places)}`;
+  return (amount) => {
+    const magnitude = amount < 0n ? -amount : amount;
+    const rounded = (magnitude + unit / 2n) / unit;
+    const sign = amount < 0n ? '-' : '';
+    const digits = (rounded === 0n && magnitude > 0n ? 1n : rounded).toString().padStart(places + 1, '0');
+    const whole = digits.slice(0, -places).replaceAll(/\B(?=(\d{3})+$)/g, ',');
+    // Zero needs no places, and what is less than one of them is not nothing.
+    if (magnitude === 0n) return '$0';
+    return `${sign}${rounded === 0n ? '<' : ''}$${whole}.${digits.slice(-places)}`;
+  };
 }
 
 function percentText(part: NanoUsd, whole: NanoUsd): string {
@@ -31,7 +37,8 @@ function percentText(part: NanoUsd, whole: NanoUsd): string {
 }
 
 export function textReport(simulated: Simulated): string[] {
-  const { simulation, file, log } = simulated;
+  const { simulation, file } = simulated;
+  const log = fileName(simulated.log);
   const { total } = simulation.tally;
   const { from = 0, to = 0 } = simulation;
   return [
@@ -45,7 +52,7 @@ export function textReport(simulated: Simulated): string[] {
     '',
     ...deciderLines([...simulation.tally.deciders.values()]),
     ...(['team', 'task', 'model'] as const).flatMap((name) =>
-      groupTable(name, simulation.tally.groups[name]),
+      groupTable(name, simulation.tally.groups[name], moneyFor(total)),
     ),
     ...noteLines(simulated),
   ];
@@ -78,6 +85,7 @@ function outcomeLines({ simulation }: Simulated): string[] {
 
 function costLines({ simulation }: Simulated): string[] {
   const { total, estimated } = simulation.tally;
+  const dollars = moneyFor(total);
   const { before, after } = total;
   const less = before - after;
   const change =
@@ -126,7 +134,7 @@ type Column = readonly [head: string, cell: (sums: Sums) => string];
 
 const count = (value: number): string => (value === 0 ? '·' : value.toLocaleString('en-US'));
 
-const COLUMNS: readonly Column[] = [
+const columnsFor = (dollars: Money): readonly Column[] => [
   ['calls', ({ calls }) => count(calls)],
   ['blocked', ({ blocked }) => count(blocked)],
   ['moved', ({ rerouted }) => count(rerouted)],
@@ -148,14 +156,20 @@ function shortened(text: string, length: number, name: Dimension): string {
   return name === 'model' ? `…${text.slice(1 - length)}` : `${text.slice(0, length - 1)}…`;
 }
 
-function groupTable(name: Dimension, groups: ReadonlyMap<string | undefined, Sums>): string[] {
+function groupTable(
+  name: Dimension,
+  groups: ReadonlyMap<string | undefined, Sums>,
+  dollars: Money,
+): string[] {
   // One group without a name tells nothing that the totals don't.
   if (groups.size === 1 && groups.has(undefined)) return [];
   const shown = ranked(groups).slice(0, MOST_ROWS);
-  const columns = COLUMNS.map(([head, cell]) => ({
-    head,
-    cells: shown.map(([, sums]) => cell(sums)),
-  })).filter(({ cells }) => cells.some((cell) => cell !== '·'));
+  const columns = columnsFor(dollars)
+    .map(([head, cell]) => ({
+      head,
+      cells: shown.map(([, sums]) => cell(sums)),
+    }))
+    .filter(({ cells }) => cells.some((cell) => cell !== '·'));
   const widths = columns.map(({ head, cells }) => Math.max(head.length, ...cells.map((cell) => cell.length)));
   const room = screenWidth() - widths.reduce((sum, width) => sum + width + 2, 0);
   const names = shown.map(([value]) => printable(value ?? `(no ${name})`));
@@ -216,7 +230,7 @@ function notesOf({ simulation, log }: Simulated): string[] {
       ? ['the log’s clock was set back; balances of windows that were over by then begin at zero']
       : []),
     'what programs would have done next (try again, give up, ask less) is nowhere in the log; balances begin at zero with it; the policies count as in force from its first call on',
-    `signatures were not looked at; for that: ${commandText('verify', log)}`,
+    `signatures were not looked at; for that: ${commandText('verify', fileName(log))}`,
   ];
 }
 
