@@ -22,7 +22,7 @@ const ZONES = readFileSync(new URL('time-zones.txt', import.meta.url), 'utf8')
   .trim()
   .split('\n');
 
-const DATE = String.raw`\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])`;
+const DATE = String.raw`\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|[12]\d))`;
 const TIME = String.raw`(([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?|24:00(:00(\.0+)?)?)`;
 const OFFSET = String.raw`^[+-]([01]\d|2[0-3])(:?[0-5]\d)?$`;
 const ZONE = String.raw`(Z|[+-]([01]\d|2[0-3]):[0-5]\d)`;

@@ -104,6 +104,7 @@ const BAD: Record<string, unknown> = {
   'a version below zero': { ...base, version: -1 },
   'no zone': { ...base, effectiveFrom: '2026-06-01T00:00:00' },
   'an odd date': { ...base, effectiveFrom: '1 June 2026' },
+  'the 31st of June': { ...base, effectiveFrom: '2026-06-31' },
   'month 13': { ...base, effectiveFrom: '2026-13-01' },
   'hour 25': { ...base, effectiveFrom: '2026-06-01T25:00Z' },
   'a zone that nobody knows': { ...base, timeZone: 'Mars/Olympus' },
