@@ -11,14 +11,14 @@ import type { VerifyOptions } from './verify.ts';
 const EXAMPLES = `
 Examples:
   agentguard demo                         an agent under a policy, offline
+  agentguard init                         write a policy file to begin with
+  agentguard policy check policies.yaml   what a policy file does, and its mistakes
   agentguard verify                       verdict on the only log of the home
   agentguard verify acme --trace latest   for tenant acme, with its latest call
   agentguard clock acme                   log time against this machine's clock
   agentguard checkpoint acme              sign how long the log is, for others to keep
   agentguard share latest acme            a link that proves one receipt
   agentguard keys show                    the key that signs the logs
-  agentguard init                         write a policy file to begin with
-  agentguard policy check policies.yaml   what a policy file does, and its mistakes
   agentguard freeze team=engineering      stop a scope at once; unfreeze lifts it
   agentguard grant code-review --cap 0 --usd 50 --for 2h   raise a cap for a while
 
