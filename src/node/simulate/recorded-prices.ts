@@ -3,6 +3,8 @@ import { findPrice } from '../../pricing/find-price.ts';
 import { compilePrice, type Price, type PriceRow } from '../../pricing/price.ts';
 import type { PricesPayload } from '../../receipts/payloads.ts';
 
+const NO_SOURCE = 'none';
+
 export class RecordedPrices {
   /** Models that the log has no price for, priced by the lists of today. */
   readonly today: Set<string> = new Set();
@@ -19,7 +21,8 @@ export class RecordedPrices {
       const price = compiled(row as unknown as PriceRow);
       if (price === undefined) continue;
       set.set(model, price);
-      this.#last.set(model, price);
+      // A row without a source stands for what has no price.
+      if (price.row.source !== NO_SOURCE) this.#last.set(model, price);
     }
     this.#sets.set(digest, set);
   }

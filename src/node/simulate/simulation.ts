@@ -17,7 +17,7 @@ import type {
   SettlementPayload,
 } from '../../receipts/payloads.ts';
 import { instantOf } from '../../receipts/seal.ts';
-import { decisionDraft, endingDraft, expiryDrafts } from '../../record.ts';
+import { decisionDraft, endingDraft } from '../../record.ts';
 import { scopeMatches, type ScopeField, type SpendScope } from '../../scope.ts';
 import type { WindowSpan } from '../../windows.ts';
 import { newCost } from './new-cost.ts';
@@ -118,7 +118,6 @@ export class Simulation {
     this.from ??= time;
     this.to = time;
     const prepared = this.#prepared(payload);
-    this.#expire(time);
     const { decision, input, spans } = this.#decide(payload, prepared, time);
     this.#onDecision(payload.call, decision);
     const was =
@@ -224,6 +223,7 @@ export class Simulation {
     this.tally.assume('estimated');
   }
 
+  /** An ending of the log, leases that ran out among them: whoever wrote next has expired what was due. */
   #ending(payload: SettlementPayload | AdjustmentPayload): void {
     const call = this.#calls.get(payload.call);
     if (call?.was === undefined) return;
@@ -240,12 +240,6 @@ export class Simulation {
     const ended = call.counted.isEnded ? call.counted.after : hold.amount;
     this.#ledger.write([endOf(isOpen ? hold : { ...hold, amount: ended }, amount, isOpen)], time);
     call.counted.cost(before, amount);
-  }
-
-  /** Ends what nobody settled in time, at its full amount, as the next writer would. */
-  #expire(time: number): void {
-    const drafts = expiryDrafts(this.#ledger.view(time));
-    if (drafts.length > 0) this.#ledger.write(drafts, time);
   }
 }
 

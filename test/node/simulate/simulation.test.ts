@@ -198,4 +198,69 @@ describe('a simulation', () => {
     expect(blocked).toBeGreaterThan(80);
     expect(moved).toBeGreaterThan(40);
   });
+
+  it('applies grants and freezes as the log has them', async () => {
+    const tight = policyOf([{ amountCents: 5, window: 'total', action: 'block' }]);
+    const { guard, receipts } = testGuard({ policy: tight, waitForHoldsMs: 0 });
+    const charge = (): Promise<unknown> => guard.charge({ label: 'search', usd: '0.05' }).catch(() => undefined);
+    await charge();
+    await charge();
+    await guard.grant({ policyId: 'p', cap: 0, usd: '0.05', forMs: HOUR });
+    await charge();
+    await guard.freeze({});
+    await charge();
+    const payloads = (await receipts()).map(({ payload }) => payload);
+    const same = simulate(payloads, tight);
+    expect([...same.outcomes.values()]).toEqual([
+      'search within_caps',
+      'cap_spent',
+      'search within_caps',
+      'frozen',
+    ]);
+    expect(same.simulation.tally.total).toMatchObject({ blocked: 0, letThrough: 0, before: 100_000_000n, after: 100_000_000n });
+    // The grant is for a cap of another policy now, and the freeze is for everybody.
+    const other = simulate(payloads, { ...tight, id: 'q' });
+    expect([...other.outcomes.values()]).toEqual(['search within_caps', 'cap_spent', 'cap_spent', 'frozen']);
+  });
+
+  it('corrects a call that was settled late, here as there', async () => {
+    const { guard, clock, receipts } = testGuard({ policy: OPEN, waitForHoldsMs: 0 });
+    const call = await guard.begin({ model: OPUS, inputTokens: 1000, maxOutputTokens: 1000 });
+    clock.advance(HOUR);
+    // Expires the first call at its hold.
+    await guard.charge({ label: 'search', usd: 0 });
+    await call.settle({ outcome: 'ok', usage: { inputTokens: 1000, outputTokens: 100 } });
+    const payloads = (await receipts()).map(({ payload }) => payload);
+    expect(payloads.map(({ type }) => type)).toContain('adjustment');
+    const { simulation } = simulate(payloads, policyOf([], { rules: [{ routeTo: HAIKU }] }));
+    // $5 in and $25 out per million tokens then, $1 and $5 now.
+    expect(simulation.tally.total).toMatchObject({ before: 7_500_000n, after: 1_500_000n, rerouted: 1 });
+  });
+
+  it('judges policies in shadow mode as if they were enforced', async () => {
+    const steps: Step[] = [{ waitMs: 0, begin: { model: OPUS, inputTokens: 1000, maxOutputTokens: 1000 } }];
+    const { payloads } = await run(OPEN, steps);
+    const shadow = policyOf([{ amountCents: 1, window: 'total', action: 'block' }], { mode: 'shadow' });
+    const { simulation } = simulate(payloads, shadow);
+    expect(simulation.tally.total.blocked).toBe(1);
+    expect(simulation.shadow).toEqual(['p']);
+  });
+
+  it('knows which capabilities the log knows of', async () => {
+    const asks = policyOf([], { rules: [{ requires: 'data_write' }] });
+    const steps: Step[] = [
+      { waitMs: 0, begin: { model: MINI, inputTokens: 1, maxOutputTokens: 1, claims: ['data_write'] } },
+      { waitMs: 0, begin: { model: MINI, inputTokens: 1, maxOutputTokens: 1, claims: ['payment_execute'] } },
+    ];
+    const { payloads } = await run(asks, steps);
+    const pays = simulate(payloads, policyOf([], { rules: [{ requires: 'payment_execute' }] }));
+    // A tier was asked for, so the highest was recorded: the first call did not have it.
+    expect([...pays.outcomes.values()].slice(0, 2)).toEqual(['capability_missing', `${MINI} within_rules`]);
+    expect(pays.simulation.tally.assumed.has('capability')).toBe(false);
+    const repo = simulate(payloads, policyOf([], { rules: [{ requires: 'repo:write' }] }));
+    expect([...repo.outcomes.values()].slice(0, 2)).toEqual([`${MINI} within_rules`, `${MINI} within_rules`]);
+    expect(repo.simulation.tally.assumed.get('capability')).toBeGreaterThanOrEqual(2);
+    const signed = simulate(payloads, policyOf([], { rules: [{ requires: 'data_write', signed: true }] }));
+    expect([...signed.outcomes.values()].slice(0, 2)).toEqual(['capability_missing', 'capability_missing']);
+  });
 });
