@@ -43,15 +43,18 @@ export function newCost({ cost, outcome, usage }: Ending, was: Sent, now: SentNo
   return { amount: was.hold === 0n ? hold : (amount * hold) / was.hold, isCut };
 }
 
+/** A receipt's tokens by their names in code (`cache_read_tokens` is `cacheReadTokens`), the answer cut at `limit`. */
 function tokensOf(usage: NonNullable<Ending['usage']>, limit: number): TokenUsage {
-  const outputTokens = Math.min(usage.output_tokens, limit);
+  const named = Object.entries(usage).map(([name, count]): [string, number] => [
+    name.replaceAll(/_([a-z])/g, (_all, letter: string) => letter.toUpperCase()),
+    count,
+  ]);
+  const tokens = Object.fromEntries(named) as unknown as TokenUsage;
+  const outputTokens = Math.min(tokens.outputTokens, limit);
+  const { reasoningTokens } = tokens;
   return {
-    inputTokens: usage.input_tokens,
+    ...tokens,
     outputTokens,
-    ...(usage.cache_read_tokens !== undefined && { cacheReadTokens: usage.cache_read_tokens }),
-    ...(usage.cache_write_tokens !== undefined && { cacheWriteTokens: usage.cache_write_tokens }),
-    ...(usage.reasoning_tokens !== undefined && {
-      reasoningTokens: Math.min(usage.reasoning_tokens, outputTokens),
-    }),
+    ...(reasoningTokens !== undefined && { reasoningTokens: Math.min(reasoningTokens, outputTokens) }),
   };
 }

@@ -152,6 +152,23 @@ describe('agentguard policy simulate', () => {
     ]);
   });
 
+  it('takes the prompt cache as it was used, and cuts answers at a new limit', async () => {
+    const folder = temporaryFolder();
+    const ledger = fileLedger({ dir: folder, keyFile: join(folder, 'key.json'), durability: 'os' });
+    const guard = guardWith({ policy: YESTERDAY, ledger, waitForHoldsMs: 0 });
+    const call = await guard.begin({ model: OPUS, inputTokens: 5000 });
+    const usage = { inputTokens: 4000, cacheReadTokens: 3000, outputTokens: 1000, reasoningTokens: 900 };
+    await call.settle({ outcome: 'ok', usage });
+    await guard.close();
+    const path = join(folder, 'decisions.ndjson');
+    // 1000 in at $1, 3000 from the cache at $0.10, 1000 out at $5 per million.
+    const routed = await simulated(tomorrow({ rules: [{ routeTo: HAIKU }] }), path);
+    expect(routed.total.after.usd).toBe('0.0063');
+    const short = await simulated(tomorrow({ rules: [{ routeTo: HAIKU }], maxOutputTokens: 200 }), path);
+    expect(short.total.after.usd).toBe('0.0023');
+    expect(short.assumed).toMatchObject({ cut: 1 });
+  });
+
   it('counts for each user, and falls back when a soft cap is spent', async () => {
     const caps = [
       { amountCents: 10, window: 'per_day', action: 'downgrade', downgradeTo: HAIKU, per: ['userId'] },

@@ -202,7 +202,8 @@ describe('a simulation', () => {
   it('applies grants and freezes as the log has them', async () => {
     const tight = policyOf([{ amountCents: 5, window: 'total', action: 'block' }]);
     const { guard, receipts } = testGuard({ policy: tight, waitForHoldsMs: 0 });
-    const charge = (): Promise<unknown> => guard.charge({ label: 'search', usd: '0.05' }).catch(() => undefined);
+    const charge = (): Promise<unknown> =>
+      guard.charge({ label: 'search', usd: '0.05' }).catch(() => undefined);
     await charge();
     await charge();
     await guard.grant({ policyId: 'p', cap: 0, usd: '0.05', forMs: HOUR });
@@ -217,7 +218,12 @@ describe('a simulation', () => {
       'search within_caps',
       'frozen',
     ]);
-    expect(same.simulation.tally.total).toMatchObject({ blocked: 0, letThrough: 0, before: 100_000_000n, after: 100_000_000n });
+    expect(same.simulation.tally.total).toMatchObject({
+      blocked: 0,
+      letThrough: 0,
+      before: 100_000_000n,
+      after: 100_000_000n,
+    });
     // The grant is for a cap of another policy now, and the freeze is for everybody.
     const other = simulate(payloads, { ...tight, id: 'q' });
     expect([...other.outcomes.values()]).toEqual(['search within_caps', 'cap_spent', 'cap_spent', 'frozen']);
