@@ -140,6 +140,11 @@ describe('policy check warns of', () => {
       ['no_such_model rules.0.when.models'],
     ],
     [
+      'the auto router without a ceiling',
+      withRules({ models: ['openrouter/auto', HAIKU] }),
+      ['unpriced_model rules.0.models.0'],
+    ],
+    [
       'a ceiling for single tokens',
       withRules({ maxPrice: '0.0000002' }),
       ['ceiling_too_low rules.0.maxPrice'],

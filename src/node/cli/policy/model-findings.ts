@@ -1,6 +1,6 @@
 /** Mistakes in the models that a policy names: such as nobody can price, and ladders that lead upwards. */
 import { allowsModel } from '../../../policy/patterns.ts';
-import type { PolicyRecord } from '../../../policy/types.ts';
+import type { PolicyRecord, Rule } from '../../../policy/types.ts';
 import type { Price } from '../../../pricing/price.ts';
 import type { Path } from '../../policy-file/document.ts';
 import type { Find } from './findings.ts';
@@ -52,11 +52,18 @@ function namedModels({ caps, rules = [] }: PolicyRecord): Named[] {
   ];
 }
 
-/** The router has no price of its own; a ceiling gives it one. */
+/** The router has no price of its own; a ceiling on input and output gives it one. */
 const AUTO = 'openrouter/auto';
 
+function hasCeiling(rules: readonly Rule[]): boolean {
+  const ceilings = rules.map(({ maxPrice }) => maxPrice);
+  return (['input', 'output'] as const).every((part) =>
+    ceilings.some((ceiling) => ceiling?.[part] !== undefined),
+  );
+}
+
 function named(
-  { unknownPrice }: PolicyRecord,
+  { rules = [], unknownPrice }: PolicyRecord,
   model: string,
   mustBeOne: boolean,
   path: Path,
@@ -79,7 +86,13 @@ function named(
     });
     return;
   }
-  if (model === AUTO || priceOf(model) !== undefined) return;
+  if (priceOf(model) !== undefined) return;
+  if (model === AUTO) {
+    if (hasCeiling(rules)) return;
+    const message = `${AUTO} may choose any model, so its calls are blocked where a cap counts them; set maxPrice in a rule`;
+    find({ code: 'unpriced_model', path, message });
+    return;
+  }
   const result =
     unknownPrice === 'allow'
       ? 'no cap holds its calls back'
