@@ -117,7 +117,7 @@ async function watched<R>(result: R, { call, signal, to }: Opened): Promise<R> {
 
 /**
  * A middleware for `wrapLanguageModel` that decides, holds, settles and records every call of the model, retries
- * and the steps of agents one by one. Put it last in a list of middleware. Takes a policy, several, or a guard that
+ * and the steps of agents one by one. Put it last in a list of middleware. Takes a policy, several, a policy file, or a guard that
  * other adapters share.
  *
  * Its calls reject with `AgentGuardBlockedError` when they may not be made; every other error is the model's own.

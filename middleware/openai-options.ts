@@ -3,7 +3,7 @@ import { adapterGuard, type AdapterGuard, type Guarding } from '../src/adapter.t
 import { AgentGuardError } from '../src/errors.ts';
 import { createSpendGuard, isSpendGuard, type SpendGuard } from '../src/guard.ts';
 import type { SpendGuardOptions } from '../src/options.ts';
-import type { SpendPolicy } from '../src/policy.ts';
+import type { PolicyOption } from '../src/policy-shelf.ts';
 import type { SpendScope } from '../src/scope.ts';
 import { fieldsOf, isFields, type Fields } from '../src/wire/fields.ts';
 
@@ -21,7 +21,7 @@ interface ClientOptions {
 /** A policy, or several, with everything else that `createSpendGuard` takes in `config`; or a guard. */
 export type OpenAIGuardOptions =
   | (ClientOptions & {
-      policy: SpendPolicy | readonly SpendPolicy[];
+      policy: PolicyOption;
       config?: Omit<SpendGuardOptions, 'policy' | 'scope'>;
     })
   | (ClientOptions & { guard: SpendGuard });

@@ -2,12 +2,12 @@
 import { AgentGuardBlockedError } from './errors.ts';
 import type { GuardedCall } from './guarded-call.ts';
 import { createSpendGuard, isSpendGuard, type SpendGuard } from './guard.ts';
-import type { SpendPolicy } from './policy.ts';
+import type { PolicyOption } from './policy-shelf.ts';
 import type { SpendRequest } from './prepare.ts';
 import { checkScope, layerScopes, withSpendScope, type SpendScope } from './scope.ts';
 
-/** What adapters take: a policy, several, or a guard that other adapters share. */
-export type Guarding = SpendPolicy | readonly SpendPolicy[] | SpendGuard;
+/** What adapters take: a policy, several, a policy file, or a guard that other adapters share. */
+export type Guarding = PolicyOption | SpendGuard;
 
 /** A guard as an adapter uses it. */
 export interface AdapterGuard {

@@ -37,6 +37,13 @@ export type SpendEvent =
       change: NanoUsd;
     }
   | { type: 'alert'; alert: SpendAlert }
+  | {
+      /** Policies that were edited have been taken in; they bind from the next decision on. */
+      type: 'policy';
+      /** Where they come from, e.g. the path of the file. */
+      source: string;
+      policies: readonly { id: string; version: number; digest: string }[];
+    }
   | { type: 'wait'; callId: string; requestedModel: string }
   | { type: 'warning'; code: WarningCode; message: string };
 
@@ -51,6 +58,8 @@ export type SpendEvent =
  * - `late_truth`: the true cost of a call can't be asked for, or could not be recorded; it stays at what it settled at
  * - `shadow`: a policy only records what it would have decided
  * - `features_unknown`: a call was sent to a model of which nobody knows whether it can do what the call needs
+ * - `policy_not_reloaded`: a policy file was changed to something that can't be taken; the policies of before stay
+ *   in force
  * - `alert_not_given`: an alert could not be written, or the webhook didn't take it
  */
 export type WarningCode =
@@ -63,4 +72,5 @@ export type WarningCode =
   | 'prices_unusable'
   | 'late_truth'
   | 'features_unknown'
+  | 'policy_not_reloaded'
   | 'alert_not_given';

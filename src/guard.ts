@@ -28,7 +28,7 @@ import { requestProblem, type SpendRequest } from './request.ts';
 import type { SettledCost } from './settlement.ts';
 import { GUARD, type ReconcileOptions, type SpendCharge, type SpendGuard } from './spend-guard.ts';
 import { Teller } from './teller.ts';
-import { accountsInTheWay, blockAccounts } from './waiting.ts';
+import { accountsInTheWay, blockAccounts, pause } from './waiting.ts';
 import type { Receipt } from './receipts/payloads.ts';
 import { decisionDraft, expiryDrafts, foundationDrafts } from './record.ts';
 import { currentCapabilities, currentScope, layerScopes, type SpendScope } from './scope.ts';
@@ -142,6 +142,7 @@ class Guard implements SpendGuard {
   async #prepare(request: SpendRequest): Promise<Prepared> {
     const problem = requestProblem(request);
     if (problem !== undefined) throw new AgentGuardError('invalid_config', problem);
+    this.#settings.refresh();
     const now = this.#settings.now();
     const tokens = [
       ...currentCapabilities(),
@@ -170,17 +171,20 @@ class Guard implements SpendGuard {
       );
     }
     if (!this.#settings.enabled) return { amount, source: 'none', receipt: undefined };
+    this.#settings.refresh();
     const charge = { label, amount, ...(scope && { scope }), ...(claims && { claims }) };
     const call = await this.#begin(prepareCharge(charge, this.#settings), undefined, signal);
     return call.settle({ outcome: 'ok' });
   }
 
   balances(scope?: SpendScope): Promise<CapBalance[]> {
+    this.#settings.refresh();
     const layered = layerScopes([this.#settings.scope, currentScope(), scope]).scope;
     return capBalances(this.#ledger, this.#settings.policies, layered);
   }
 
   grant(grant: GrantRequest): Promise<Receipt> {
+    this.#settings.refresh();
     const records = this.#settings.policies.map(({ record }) => record);
     return writeGrant(this.#ledger, records, grant);
   }
@@ -409,10 +413,3 @@ class Guard implements SpendGuard {
 
 /** How long closing waits for alerts that nobody takes. */
 const ALERTS_AT_CLOSE_MS = 5000;
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    const timer: unknown = setTimeout(resolve, ms);
-    (timer as { unref?: () => void }).unref?.();
-  });
-}

@@ -38,6 +38,8 @@ export {
   type SpendPolicy,
 } from './policy.ts';
 export { withSpendGuard, type OpenAIGuardOptions } from '../middleware/openai.ts';
+export type { PolicyOption } from './policy-shelf.ts';
+export type { PolicyLook, PolicyReader, PolicySource } from './policy/source.ts';
 export { withSpendScope, type ScopeField, type SpendScope } from './scope.ts';
 export { setCostOverride, clearCostOverrides, type CostOverride } from './pricing/overrides.ts';
 export { openRouterGenerations, type OpenRouterGenerationsOptions } from './openrouter-generations.ts';

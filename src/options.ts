@@ -7,18 +7,22 @@ import { AgentGuardError } from './errors.ts';
 import type { SpendEvent } from './events.ts';
 import type { LateTruthSource } from './late-truth.ts';
 import type { Ledger, TransactOptions } from './ledgers/ledger.ts';
-import { parsePolicy, type Policy, type SpendPolicy } from './policy.ts';
+import type { Policy } from './policy.ts';
+import { PolicyShelf, tenantOf, type PolicyOption } from './policy-shelf.ts';
 import { checkClaims, type PrepareOptions } from './prepare.ts';
 import { findPrice } from './pricing/find-price.ts';
 import { randomId, signerFromKeys, type Signer, type SigningKeys } from './receipts/keys.ts';
 import { checkedSigner } from './receipts/signers.ts';
-import { checkScope, layerScopes, type SpendScope } from './scope.ts';
+import type { SpendScope } from './scope.ts';
 import { postAlert, readWebhook, type WebhookOptions } from './webhook.ts';
 
 export interface SpendGuardOptions {
-  /** One policy, or several: all that match a call apply. */
-  policy: SpendPolicy | readonly SpendPolicy[];
-  /** The outermost scope layer. A guard of one policy also inherits that policy's scope. */
+  /** One policy, several, or a source that may change them, such as `policyFile(path)`: all that match a call apply. */
+  policy: PolicyOption;
+  /**
+   * The outermost scope layer. A guard of one policy also inherits that policy's scope, a guard of a policy file
+   * those fields that all its policies agree on.
+   */
   scope?: SpendScope;
   /** Default on Node: a log in `~/.agentguard/<tenant>/`. Elsewhere a ledger must be passed. */
   ledger?: Ledger;
@@ -63,8 +67,10 @@ export interface SpendGuardOptions {
 }
 
 export interface GuardSettings extends PrepareOptions {
-  policies: readonly Policy[];
-  scope: SpendScope;
+  readonly policies: readonly Policy[];
+  readonly scope: SpendScope;
+  /** Takes in policies that have changed; afterwards `policies` and `scope` are those of now. */
+  refresh: () => void;
   requireScope: boolean;
   enabled: boolean;
   waitForHoldsMs: number;
@@ -151,14 +157,9 @@ function optionsProblem(options: SpendGuardOptions): string | undefined {
   return undefined;
 }
 
-/**
- * The tenant whose log a guard writes to: its own, or the one that all its policies are for. `default` for a guard
- * of several tenants.
- */
+/** The tenant whose log a guard writes to. */
 export function ledgerTenant({ policies, scope }: GuardSettings): string {
-  const tenants = new Set(policies.map(({ record }) => record.scope.tenantId));
-  const common = tenants.size === 1 ? [...tenants][0] : undefined;
-  return scope.tenantId ?? common ?? 'default';
+  return tenantOf(policies, scope);
 }
 
 /** The caller's own functions must not be able to stop a call, or to lose a settlement. */
@@ -193,21 +194,18 @@ function alertTeller(
 export function readOptions(options: SpendGuardOptions, seams: GuardSeams = {}): GuardSettings {
   const problem = optionsProblem(options);
   if (problem !== undefined) throw new AgentGuardError('invalid_config', problem);
-  const policies = [options.policy].flat().map(parsePolicy);
-  if (policies.length === 0)
-    throw new AgentGuardError('invalid_config', 'policy: expected at least one policy');
-  const own = checkScope('scope', options.scope);
-  const only = policies.length === 1 ? (policies[0] as Policy) : undefined;
-  const { scope, conflict } = layerScopes([only?.record.scope, own]);
-  if (conflict !== undefined) {
-    const message = `scope.${conflict} is ${JSON.stringify(own[conflict])}, but policy ${only?.record.id} is for `;
-    throw new AgentGuardError('invalid_config', `${message}${JSON.stringify(only?.record.scope[conflict])}`);
-  }
   const { signingKeys, countTokens, onEvent } = options;
   const tell = (event: SpendEvent): void => quietly(() => onEvent?.(event));
+  const { scope, ledger } = options;
+  const shelf = new PolicyShelf(options.policy, { scope, bindsTenant: ledger === undefined, tell });
   return {
-    policies,
-    scope,
+    get policies() {
+      return shelf.policies;
+    },
+    get scope() {
+      return shelf.scope;
+    },
+    refresh: () => shelf.refresh(),
     requireScope: options.requireScope ?? false,
     enabled: options.enabled ?? true,
     waitForHoldsMs: delay('waitForHoldsMs', options.waitForHoldsMs, DEFAULT_WAIT_MS, 0),

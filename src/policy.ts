@@ -1,7 +1,7 @@
 /** What a scope may do: a policy that a user wrote, checked and made ready for decisions. */
 import * as v from 'valibot';
 import { AgentGuardError } from './errors.ts';
-import { policyProblems } from './policy/problems.ts';
+import { policyProblems, problemsText, type PolicyProblem } from './policy/problems.ts';
 import { fieldsAt, policyFields } from './policy/schema.ts';
 import type { Policy, PolicyRecord, SpendPolicy } from './policy/types.ts';
 import { canonicalJson } from './receipts/canonical-json.ts';
@@ -29,23 +29,32 @@ const MAX_LADDER_MODELS = 32;
  * (`invalid_policy`) that names each bad field, what it holds and what was expected.
  */
 export function parsePolicy(value: unknown): Policy {
+  const { policy, problems } = checkPolicy(value);
+  if (policy !== undefined) return policy;
+  const [first] = problems;
+  // What concerns the policy as a whole says so itself.
+  const isWhole = first?.path.length === 0 && first.message.startsWith('policy ');
+  throw new AgentGuardError('invalid_policy', isWhole ? first.message : problemsText(value, problems));
+}
+
+/** `parsePolicy` for those who want to know where the problems are. */
+export function checkPolicy(
+  value: unknown,
+): { policy: Policy; problems?: never } | { problems: readonly PolicyProblem[]; policy?: never } {
   const parsed = v.safeParse(policyFields, value);
-  if (!parsed.success)
-    throw new AgentGuardError('invalid_policy', policyProblems(value, parsed.issues, fieldsAt));
+  if (!parsed.success) return { problems: policyProblems(value, parsed.issues, fieldsAt) };
   const record = parsed.output as PolicyRecord;
   const { length } = canonicalJson(record);
   const ladders = new Set([
     ...record.caps.flatMap((cap) => cap.downgradeTo ?? []),
     ...(record.rules ?? []).flatMap((rule) => rule.routeTo ?? []),
   ]);
-  if (length > MAX_RECORD_LENGTH || ladders.size > MAX_LADDER_MODELS) {
-    throw new AgentGuardError(
-      'invalid_policy',
-      `policy ${JSON.stringify(record.id)} has no room in a receipt: ${length} characters and ${ladders.size} models to ` +
-        `downgrade to, at most ${MAX_RECORD_LENGTH} and ${MAX_LADDER_MODELS}. Split it, or shorten names and reasons.`,
-    );
-  }
-  return policyFromRecord(record);
+  if (length <= MAX_RECORD_LENGTH && ladders.size <= MAX_LADDER_MODELS)
+    return { policy: policyFromRecord(record) };
+  const message =
+    `policy ${JSON.stringify(record.id)} has no room in a receipt: ${length} characters and ${ladders.size} models to ` +
+    `downgrade to, at most ${MAX_RECORD_LENGTH} and ${MAX_LADDER_MODELS}. Split it, or shorten names and reasons.`;
+  return { problems: [{ path: [], message }] };
 }
 
 /** Makes a recorded policy ready for decisions, without validating it again. */

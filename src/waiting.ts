@@ -17,3 +17,11 @@ export function accountsInTheWay({ caps }: DecideInput, cost: NanoUsd): string[]
     return binds && spent + held + cost > (policy.amounts[index] as NanoUsd) + granted ? [account.key] : [];
   });
 }
+
+/** Resolves after `ms`; keeps no process alive. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer: unknown = setTimeout(resolve, ms);
+    (timer as { unref?: () => void }).unref?.();
+  });
+}

@@ -13,21 +13,37 @@ export function instantProblem(text: string): string {
   return `expected ${EXPECTED['effectiveFrom']}, got ${shown(text)}`;
 }
 
-/** What is wrong with a policy, a line for each field. `fieldsAt` names the fields of the object at a path. */
+/** What is wrong at one place in a policy. */
+export interface PolicyProblem {
+  /** Keys and positions down to the place; empty for the policy as a whole. */
+  path: readonly (string | number)[];
+  /** What was expected, what was found, what to do. Doesn't name the place. */
+  message: string;
+}
+
+/** What is wrong with a policy, field by field. `fieldsAt` names the fields of the object at a path. */
 export function policyProblems(
   value: unknown,
   issues: readonly v.BaseIssue<unknown>[],
   fieldsAt: (keys: readonly unknown[]) => readonly string[],
-): string {
+): PolicyProblem[] {
+  if (Array.isArray(value)) return [{ path: [], message: policyProblem(value) }];
+  return issues.map(innermost).map((issue) => ({
+    path: (issue.path ?? []).map(({ key }) => key as string | number),
+    message: problemText(issue, fieldsAt),
+  }));
+}
+
+/** The problems of a policy as the message of an error, a line for each field. */
+export function problemsText(value: unknown, problems: readonly PolicyProblem[]): string {
+  const lines = problems.slice(0, 8).map(({ path, message }) => `  ${pathText(path)}: ${message}`);
+  const more = problems.length > 8 ? [`  … and ${problems.length - 8} more`] : [];
+  return [`${policyName(value)} is not valid:`, ...lines, ...more].join('\n');
+}
+
+function policyName(value: unknown): string {
   const id = (value as { id?: unknown } | null | undefined)?.id;
-  const name = typeof id === 'string' && id !== '' ? `policy ${JSON.stringify(id)}` : 'the policy';
-  if (Array.isArray(value)) return `${name} is not valid:\n  (policy): ${policyProblem(value)}`;
-  const lines = issues
-    .slice(0, 8)
-    .map(innermost)
-    .map((issue) => `  ${pathText(issue)}: ${problemText(issue, fieldsAt)}`);
-  const more = issues.length > 8 ? [`  … and ${issues.length - 8} more`] : [];
-  return [`${name} is not valid:`, ...lines, ...more].join('\n');
+  return typeof id === 'string' && id !== '' ? `policy ${JSON.stringify(id)}` : 'the policy';
 }
 
 /** Of a choice that nothing fitted, what is wrong with the alternative that was meant: the one whose parts were read. */
@@ -42,11 +58,10 @@ function innermost(issue: v.BaseIssue<unknown>): v.BaseIssue<unknown> {
 /** Kinds of issues that say in our words what is wrong. */
 const OWN_WORDS: ReadonlySet<string> = new Set(['check', 'raw_transform']);
 
-function pathText(issue: v.BaseIssue<unknown>): string {
+/** `caps[0].amountCents` */
+export function pathText(path: readonly (string | number)[]): string {
   let text = '';
-  for (const { key } of issue.path ?? []) {
-    text += typeof key === 'number' ? `[${key}]` : `${text === '' ? '' : '.'}${String(key)}`;
-  }
+  for (const key of path) text += typeof key === 'number' ? `[${key}]` : `${text === '' ? '' : '.'}${key}`;
   return text === '' ? '(policy)' : text;
 }
 

@@ -230,7 +230,13 @@ export const policyFields = v.strictObject({
 const ISO_INSTANT = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2}))?$/;
 
 function isIsoInstant(text: string): boolean {
-  return ISO_INSTANT.test(text) && Number.isFinite(Date.parse(text));
+  return ISO_INSTANT.test(text) && Number.isFinite(Date.parse(text)) && isRealDate(text.slice(0, 10));
+}
+
+/** Rules out the 30th of February, which is read as the 2nd of March. */
+function isRealDate(date: string): boolean {
+  const time = Date.parse(date);
+  return Number.isFinite(time) && new Date(time).toISOString().startsWith(date);
 }
 
 /** The names of the fields of the object at a path in a policy. */

@@ -1,6 +1,7 @@
 import { capabilityVerifier } from '../../src/capabilities.ts';
 import { blockedError, createSpendGuard, type SpendAlert, type SpendGuard } from '../../src/index.ts';
 import { fileLedger } from '../../src/node/file-ledger/index.ts';
+import { policyFile } from '../../src/node/policy-file/index.ts';
 import type { Order, Setting } from './other-process.ts';
 
 export interface Answer {
@@ -17,7 +18,7 @@ let alerts: SpendAlert[] = [];
 
 function open({ dir, policy, capabilities }: Setting): void {
   guard = createSpendGuard({
-    policy,
+    policy: typeof policy === 'string' ? policyFile(policy, { checkEveryMs: 0 }) : policy,
     ledger: fileLedger({ dir, durability: 'os' }),
     waitForHoldsMs: 0,
     onAlert: (alert) => alerts.push(alert),

@@ -11,7 +11,8 @@ const WORKER = fileURLToPath(new URL('./other-process-worker.ts', import.meta.ur
 
 export interface Setting {
   dir: string;
-  policy: SpendPolicy;
+  /** A policy, or the path of a file that is followed. */
+  policy: SpendPolicy | string;
   capabilities?: CapabilityVerifierOptions;
 }
 

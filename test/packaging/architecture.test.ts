@@ -50,7 +50,7 @@ const LAYERS: readonly [string, RegExp][] = [
   ['ledgers', /^src\/ledgers\//],
   [
     'guard',
-    /^src\/(guard|guarded-call|hold-queue|request|prepare|record|explain|events|options|balances|alerts|approvals|capability|capabilities|control|prompt-caches|spend-guard|teller|waiting|webhook|adapter|late-truth|openrouter-generations)\.ts$/,
+    /^src\/(guard|guarded-call|hold-queue|request|prepare|record|explain|events|options|policy-shelf|balances|alerts|approvals|capability|capabilities|control|prompt-caches|spend-guard|teller|waiting|webhook|adapter|late-truth|openrouter-generations)\.ts$/,
   ],
   ['wire', /^src\/wire\//],
   ['adapters', /^(middleware|callbacks)\//],

@@ -11,7 +11,13 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
 };
 
 /** Entries that need Node by what they are. */
-const NODE_ONLY = new Set(['./ledgers/file', './testing', './package.json']);
+const NODE_ONLY = new Set([
+  './ledgers/file',
+  './policy-file',
+  './policy.schema.json',
+  './testing',
+  './package.json',
+]);
 const entries = Object.entries(manifest.exports).filter(([name]) => !NODE_ONLY.has(name));
 
 function reached(file: string, seen = new Set<string>()): Set<string> {

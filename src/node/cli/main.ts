@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { SDK } from '../../version.ts';
 import type { ControlOptions, GrantOptions } from './control.ts';
 import { failure, requireNode } from './output.ts';
+import { addPolicyCommands } from './policy-commands.ts';
 import { addReceiptCommands } from './receipt-commands.ts';
 import type { ModelsOptions } from './models.ts';
 import type { VerifyOptions } from './verify.ts';
@@ -11,6 +12,8 @@ import type { VerifyOptions } from './verify.ts';
 const EXAMPLES = `
 Examples:
   agentguard demo                         an agent under a policy, offline
+  agentguard init                         write a policy file to begin with
+  agentguard policy check policies.yaml   what a policy file does, and its mistakes
   agentguard verify                       verdict on the only log of the home
   agentguard verify acme --trace latest   for tenant acme, with its latest call
   agentguard clock acme                   log time against this machine's clock
@@ -136,6 +139,7 @@ function program(): Command {
     });
   addReceiptCommands(agentguard);
   addModels(agentguard);
+  addPolicyCommands(agentguard);
   addControl(agentguard);
   return withErrors(agentguard);
 }

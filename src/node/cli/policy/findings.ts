@@ -1,0 +1,101 @@
+/** Mistakes in policies that are valid, and what to know about them. */
+import type { Path } from '../../policy-file/document.ts';
+import type { FiledPolicy } from '../../policy-file/read.ts';
+import { capFindings } from './cap-findings.ts';
+import { modelFindings } from './model-findings.ts';
+import { ruleFindings } from './rule-findings.ts';
+
+/** A `warning` is most likely a mistake; a `note` is what somebody may not have thought of. */
+export interface Finding {
+  severity: 'warning' | 'note';
+  /** Never changes; for programs. */
+  code: string;
+  /** Position of the policy in the file. */
+  policy: number;
+  path: Path;
+  message: string;
+}
+
+export type Find = (finding: Omit<Finding, 'policy' | 'severity'>, severity?: Finding['severity']) => void;
+
+/** Everything that is worth a word, policy by policy. */
+export function findingsIn(policies: readonly FiledPolicy[], now: number): Finding[] {
+  const found: Finding[] = [];
+  for (const [policy, filed] of policies.entries()) {
+    const find: Find = (finding, severity = 'warning') => found.push({ severity, policy, ...finding });
+    wholeFindings(filed, policies.slice(0, policy), now, find);
+    capFindings(filed.policy.record, find);
+    modelFindings(filed.policy.record, find);
+    ruleFindings(
+      filed.policy.record,
+      policies.map((each) => each.policy.record),
+      find,
+    );
+  }
+  return found;
+}
+
+/** What concerns a policy as a whole. */
+function wholeFindings(
+  { policy }: FiledPolicy,
+  before: readonly FiledPolicy[],
+  now: number,
+  find: Find,
+): void {
+  const { record, effectiveFrom } = policy;
+  if (before.some((other) => other.policy.record.id === record.id)) {
+    find({
+      code: 'same_id',
+      path: ['id'],
+      message: `another policy of this file is called ${record.id}, too; grants and errors name policies by their id, so give each its own`,
+    });
+  }
+  if (effectiveFrom > now) {
+    find({
+      code: 'not_effective_yet',
+      path: ['effectiveFrom'],
+      message:
+        'this lies in the future, and until then the policy’s calls are blocked; to let them go on as before, put the file in place on that day',
+    });
+  }
+  if (record.mode === 'shadow') {
+    find(
+      {
+        code: 'shadow',
+        path: ['mode'],
+        message: 'the policy only records; set mode to enforce to let it act',
+      },
+      'note',
+    );
+  }
+  if (record.caps.length === 0 && (record.rules ?? []).length === 0) {
+    find(
+      {
+        code: 'allows_everything',
+        path: ['caps'],
+        message: 'the policy has neither caps nor rules, so it lets everything pass',
+      },
+      'note',
+    );
+  }
+  if (record.unknownPrice === 'allow' && record.caps.length > 0) {
+    find(
+      {
+        code: 'unknown_price_allowed',
+        path: ['unknownPrice'],
+        message: 'models without a known price are not held back by any cap',
+      },
+      'note',
+    );
+  }
+  if (/^[+-]/.test(record.timeZone)) {
+    find(
+      {
+        code: 'fixed_offset',
+        path: ['timeZone'],
+        message: 'a fixed offset knows no summer time; a zone such as Europe/Berlin does',
+      },
+      'note',
+    );
+  }
+}
