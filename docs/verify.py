@@ -163,6 +163,10 @@ COMMON = {
     "previousReceiptHash?": digest, "seq": whole, "type": any_string, "v": const(1),
 }
 SCOPE = members({f"{name}?": text for name in ("agentId", "task", "taskId", "teamId", "tenantId", "userId")})
+CAPABILITY = members({
+    "caps": listing(text), "exp": whole, "iss?": text, "jti?": text, "max?": nano, "nbf?": whole, "problem?": text,
+    "replayed?": const(True), "sha256": string("[0-9a-f]{64}"), "sub?": text,
+})
 SETTLED = {
     "call": ident,
     "cost": members({
@@ -189,27 +193,44 @@ TYPES = {
     "policy": {"digest": digest, "policy": is_record},
     "prices": {"digest": digest, "rows": listing(row(text, is_record))},
     "decision": {
-        "call": ident, "caps": listing(row(whole, nano, nano)), **MONEY, "decision": VERDICT,
-        "decisive_cap?": whole, "hold": nano, "lease_until?": instant, "not_effective?": listing(whole),
+        "approved?": listing(whole), "call": ident, "caps": listing(row(whole, nano, nano)), **MONEY,
+        "decision": VERDICT, "decisive_cap?": whole, "decisive_rule?": row(whole, whole), "frozen?": SCOPE,
+        "granted?": listing(row(whole, nano)), "hold": nano, "lease_until?": instant, "not_effective?": listing(whole),
         "policies": listing(digest), "prices?": digest, "reason": text,
         "request": members({
-            "audio?": const(True), "choices?": whole, "fallbacks?": listing(text), "fixed_cost?": nano,
+            "audio?": const(True), "cached_tokens?": whole, "capabilities?": listing(CAPABILITY),
+            "ceiling_can_be_set?": const(True), "choices?": whole, "claims?": listing(text),
+            "fallbacks?": listing(text), "features?": listing(text), "fixed_cost?": nano,
             "hour_cache?": const(True), "images?": whole, "input_tokens?": whole,
-            "limit_can_be_set?": const(True), "max_output_tokens?": whole, "model": text, "reasoning_tokens?": whole,
-            "unbounded_input?": text,
+            "limit_can_be_set?": const(True), "max_output_tokens?": whole, "model": text, "provider?": text,
+            "reasoning_tokens?": whole, "unbounded_input?": text,
         }),
         "require_tenant?": const(True),
         "route?": members({
             "fallbacks?": listing(text), "limit": one_of("own", "injected", "clamped", "model", "none"),
-            "max_output_tokens?": whole, "model": text,
+            "max_output_tokens?": whole, "max_price?": members({"input?": text, "output?": text, "request?": text}),
+            "model": text,
         }),
-        "rules": whole, "scope": SCOPE, "scope_conflict?": text,
+        "rules": whole, "rungs?": listing(row(whole, text)), "scope": SCOPE, "scope_conflict?": text,
         "shadow?": members({"decision": VERDICT, "reason": text}),
-        "spans": listing(row(whole, whole)), "uncarried?": listing(text),
+        "spans": listing(row(whole, whole)), "uncarried?": listing(text), "uncounted?": listing(whole),
     },
     "settlement": {**SETTLED, "over_hold?": nano},
     "adjustment": {
         **SETTLED, "accounts": listing(row(any_string, whole)), "change": signed_nano, "previous": nano,
+    },
+    "grant": {
+        "amount": nano, "by?": text, "cap": whole, **MONEY, "policy": text, "reason?": text, "scope": SCOPE,
+        "until": instant, "window": text,
+    },
+    "freeze": {"by?": text, "frozen": lambda v: isinstance(v, bool), "reason?": text, "scope": SCOPE},
+    "approval": {
+        "by?": text, "call": ident, "cap": whole, **MONEY, "hold": nano,
+        "outcome": one_of("approved", "denied", "timeout", "failed"), "reason?": text,
+    },
+    "alert": {
+        "amount": nano, "cap": whole, **MONEY, "name": text, "policy": text, "share": whole, "spent": nano,
+        "until": whole, "window": text,
     },
     "snapshot": {"body": digest, "covers": whole, "covers_hash": digest},
     "recovered": {"dropped_bytes": whole, "dropped_sha256": digest, "quarantine": text},
@@ -409,7 +430,7 @@ class Log:
             need(sha256(canonical(body).encode()) == p["digest"], f"digest is not that of the {kind}")
         if kind == "clock":
             need(p["to"] == p["issued_at"] and milliseconds(p["from"]) == self.time, "not the times around it")
-        if kind in ("clock", "recovered", "snapshot", "key"):
+        if kind in ("clock", "freeze", "grant", "recovered", "snapshot", "key"):
             need(p["issuer_id"] in self.own, f"a {kind} receipt by another key than the log's own")
         if kind == "key":
             self.admit(p)

@@ -101,14 +101,25 @@ pattern[genesis]=$(payload genesis "certificate?=$(object "issued_at=$instant" "
 pattern[key]=$(payload key "kid=$kid" "proof=$sig" "public_key=$string" "replaces?=$kid")
 pattern[policy]=$(payload policy "digest=$digest" "policy=$record")
 pattern[prices]=$(payload prices "digest=$digest" "rows=\[.*\]")
-pattern[decision]=$(payload decision "call=$id" "caps=$(list "\[$whole,$nano,$nano\]")" 'currency="USD"' 'scale=9' "decision=$verdict" \
-  "decisive_cap?=$whole" "hold=$nano" "lease_until?=$instant" "not_effective?=$(list "$whole")" "policies=$(list "$digest")" \
-  "prices?=$digest" "reason=$string" "request=$(object 'audio?=true' "choices?=$whole" "fallbacks?=$texts" "fixed_cost?=$nano" 'hour_cache?=true' \
+capability=$(object "caps=$texts" "exp=$whole" "iss?=$string" "jti?=$string" "max?=$nano" "nbf?=$whole" "problem?=$string" \
+  'replayed?=true' 'sha256="[0-9a-f]{64}"' "sub?=$string")
+pattern[decision]=$(payload decision "approved?=$(list "$whole")" "call=$id" "caps=$(list "\[$whole,$nano,$nano\]")" 'currency="USD"' 'scale=9' "decision=$verdict" \
+  "decisive_cap?=$whole" "decisive_rule?=\[$whole,$whole\]" "frozen?=$scope" "granted?=$(list "\[$whole,$nano\]")" "hold=$nano" "lease_until?=$instant" "not_effective?=$(list "$whole")" "policies=$(list "$digest")" \
+  "prices?=$digest" "reason=$string" "request=$(object 'audio?=true' "cached_tokens?=$whole" "capabilities?=$(list "$capability")" \
+    'ceiling_can_be_set?=true' "claims?=$texts" "features?=$texts" "provider?=$string" "choices?=$whole" "fallbacks?=$texts" "fixed_cost?=$nano" 'hour_cache?=true' \
     "images?=$whole" "input_tokens?=$whole" \
     'limit_can_be_set?=true' "max_output_tokens?=$whole" "model=$string" "reasoning_tokens?=$whole" "unbounded_input?=$string")" \
-  'require_tenant?=true' "route?=$(object "fallbacks?=$texts" 'limit="(own|injected|clamped|model|none)"' "max_output_tokens?=$whole" "model=$string")" \
-  "rules=$whole" "scope=$scope" "scope_conflict?=$string" "shadow?=$(object "decision=$verdict" "reason=$string")" \
-  "spans=$(list "\[$whole,$whole\]")" "uncarried?=$texts")
+  'require_tenant?=true' "route?=$(object "fallbacks?=$texts" 'limit="(own|injected|clamped|model|none)"' "max_output_tokens?=$whole" \
+    "max_price?=$(object "input?=$string" "output?=$string" "request?=$string")" "model=$string")" \
+  "rules=$whole" "rungs?=$(list "\[$whole,$string\]")" "scope=$scope" "scope_conflict?=$string" "shadow?=$(object "decision=$verdict" "reason=$string")" \
+  "spans=$(list "\[$whole,$whole\]")" "uncarried?=$texts" "uncounted?=$(list "$whole")")
+pattern[grant]=$(payload grant "amount=$nano" "by?=$string" "cap=$whole" 'currency="USD"' 'scale=9' "policy=$string" "reason?=$string" \
+  "scope=$scope" "until=$instant" "window=$string")
+pattern[freeze]=$(payload freeze "by?=$string" 'frozen=(true|false)' "reason?=$string" "scope=$scope")
+pattern[approval]=$(payload approval "by?=$string" "call=$id" "cap=$whole" 'currency="USD"' 'scale=9' "hold=$nano" \
+  'outcome="(approved|denied|timeout|failed)"' "reason?=$string")
+pattern[alert]=$(payload alert "amount=$nano" "cap=$whole" 'currency="USD"' 'scale=9' "name=$string" "policy=$string" "share=$whole" \
+  "spent=$nano" "until=$whole" "window=$string")
 pattern[settlement]=$(payload settlement "${settled[@]}" "over_hold?=$nano")
 pattern[adjustment]=$(payload adjustment "${settled[@]}" "accounts=$(list "\[$string,$whole\]")" "change=$signed_nano" "previous=$nano")
 pattern[snapshot]=$(payload snapshot "body=$digest" "covers=$whole" "covers_hash=$digest")
@@ -228,7 +239,7 @@ while IFS= read -r line || { [ "$last_byte" != 0a ] && is_cut=1; }; do
       member from from; member to to
       { [ "$to" = "$issued" ] && [ "$from" = "$time" ]; } || invalid 'from and to are not the times around it' ;;
   esac
-  case $type in key | snapshot | recovered | clock)
+  case $type in key | snapshot | recovered | clock | freeze | grant)
     [ -n "${own[$issuer]-}" ] || invalid "a $type receipt may be signed only by the log's own key" ;;
   esac
   if [ "$type" = key ]; then
