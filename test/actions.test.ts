@@ -396,9 +396,9 @@ describe('what a rung can do', () => {
       expect((await guard.begin({ ...big, features: ['tools', 'images'] })).model).toBe('v/small');
     const warnings = events.filter((event) => event.type === 'warning');
     expect(warnings).toMatchObject([
-      { code: 'features_unknown', message: expect.stringContaining('tools, images') },
+      { code: 'features_unknown', message: expect.stringContaining('images, tools') },
     ]);
-    expect(ofType(await receiptsOf(ledger), 'decision')[0]?.request.features).toEqual(['tools', 'images']);
+    expect(ofType(await receiptsOf(ledger), 'decision')[0]?.request.features).toEqual(['images', 'tools']);
   });
 });
 

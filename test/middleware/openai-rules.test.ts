@@ -84,7 +84,7 @@ describe.each(MAJORS)('$name', (major) => {
     const format = { type: 'json_schema', json_schema: { name: 's', schema: { type: 'object' } } };
     await sent(desk, guardedClient(major, desk), { tools, response_format: format, reasoning_effort: 'low' });
     const [decision] = await desk.receipts('decision');
-    expect(decision?.request.features).toEqual(['tools', 'schema', 'reasoning']);
+    expect(decision?.request.features?.toSorted()).toEqual(['reasoning', 'schema', 'tools']);
   });
 
   it('blocks what isn’t a model’s work under a ceiling', async () => {
