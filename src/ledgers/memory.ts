@@ -31,6 +31,8 @@ export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
   // Lines only: what a receipt says is short-lived, and keeping it would cost the garbage collector dearly.
   const lines: string[] = [];
   const state = new LedgerState({ log: options.logId ?? randomId(), seq: -1, hash: '', time: 0 });
+  // Windows that were over by a wrong clock count again when it is set back. Every line is kept here anyway.
+  state.keepEverything();
   let closed = false;
 
   function keep(receipts: readonly Receipt[]): void {
@@ -50,6 +52,7 @@ export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
       { signer: by = signer }: TransactOptions = {},
     ): Promise<Committed<T>> {
       assertOpen();
+      // One instant for what is decided and what is written, or a replay could not tell which window counted.
       const at = now();
       const { drafts, result } = body(state.view(at));
       if (drafts.length === 0) return { result, receipts: [] };

@@ -57,12 +57,22 @@ export class LedgerState {
   /** False while a log is replayed from its start, when nothing is known yet of clocks that were set back later. */
   forgets = true;
   #hasForgotten = false;
+  /**
+   * Closed windows that left memory, where whoever replays a log keeps them: they count again when its time is set
+   * back, and until then they cost no time.
+   */
+  #attic: Map<string, Map<number, Bucket>> | undefined;
   #needsReplay = false;
   readonly awaited: RecentMap<AwaitedTruth> = new RecentMap(AWAITED_KEPT);
   readonly #ended: RecentMap<'settled' | 'expired'> = new RecentMap(ENDED_KEPT);
 
   constructor(head: Head) {
     this.head = head;
+  }
+
+  /** Forgets nothing for good, so that this state never needs another replay. For a log that is read from its start. */
+  keepEverything(): void {
+    this.#attic = new Map();
   }
 
   /** Takes in the next receipt. Receipts are trusted here: verify them first where they come from outside. */
@@ -95,6 +105,7 @@ export class LedgerState {
         this.#adjust(payload);
         break;
       case 'clock':
+        this.#emptyAttic();
         if (this.head.time < before) this.#setBack(this.head.time - before);
         this.#needsReplay = this.#hasForgotten;
         break;
@@ -281,7 +292,7 @@ export class LedgerState {
     const change = BigInt(payload.change);
     this.#awaitTruth(payload, payload.accounts);
     for (const [key, start] of payload.accounts) {
-      const bucket = this.accounts.get(key)?.get(start);
+      const bucket = this.accounts.get(key)?.get(start) ?? this.#attic?.get(key)?.get(start);
       // A window that has closed since needs no correction: nothing will be decided on it again.
       if (bucket !== undefined) bucket.spent += change;
     }
@@ -326,10 +337,23 @@ export class LedgerState {
       for (const [start, bucket] of buckets) {
         if (bucket.end === 0 || bucket.end > this.head.time || bucket.held > 0n) continue;
         buckets.delete(start);
-        this.#hasForgotten = true;
+        if (this.#attic === undefined) this.#hasForgotten = true;
+        else this.#putAway(key, bucket);
       }
       if (buckets.size === 0) this.accounts.delete(key);
     }
+  }
+
+  #putAway(key: string, bucket: Bucket): void {
+    const buckets = this.#attic?.get(key) ?? new Map<number, Bucket>();
+    this.#attic?.set(key, buckets.set(bucket.start, bucket));
+  }
+
+  #emptyAttic(): void {
+    for (const [key, buckets] of this.#attic ?? []) {
+      for (const bucket of buckets.values()) this.restoreBucket(key, bucket);
+    }
+    this.#attic?.clear();
   }
 
   /** Only behind a decision, so that nothing is dropped between what a transaction records and what relies on it. */

@@ -52,6 +52,7 @@ const LAYERS: readonly [string, RegExp][] = [
     'guard',
     /^src\/(guard|guarded-call|hold-queue|request|prepare|record|explain|events|options|policy-shelf|balances|alerts|approvals|capability|capabilities|control|prompt-caches|spend-guard|teller|waiting|webhook|adapter|late-truth|openrouter-generations)\.ts$/,
   ],
+  ['guard', /^src\/(rehydrate|replay[\w-]*|reconcile)\.ts$/],
   ['wire', /^src\/wire\//],
   ['adapters', /^(middleware|callbacks)\//],
   ['index', /^src\/index\.ts$/],
