@@ -3,6 +3,9 @@
 /** Names of digits alone are out too: JavaScript puts them in an order of its own. */
 const ASCII_NAME = /^(?!\d+$)[\x20-\x7e]+$/;
 
+/** Far more levels than any receipt has, and few enough for every reader's stack. */
+const MAX_DEPTH = 32;
+
 /** Member names are few, and each is checked once. */
 const NAMES_KEPT = 4096;
 const checkedNames = new Set<string>();
@@ -23,7 +26,7 @@ function checkName(name: string): void {
  * and 3.2.3: ECMAScript's own rules for strings and numbers), so the native function writes it.
  */
 export function canonicalJson(value: unknown): string {
-  const text = JSON.stringify(inOrder(value));
+  const text = JSON.stringify(inOrder(value, 0));
   // `JSON.stringify` escapes lone surrogates and nothing else this way; a text may also hold a backslash and "ud".
   if (text.includes('\\ud') && !isWellFormed(value)) {
     throw new TypeError('a receipt may not hold a lone surrogate');
@@ -37,7 +40,7 @@ function isWellFormed(value: unknown): boolean {
 }
 
 /** `value` itself where its members are in order already, else a copy in which they are. Checks all of it. */
-function inOrder(value: unknown): unknown {
+function inOrder(value: unknown, depth: number): unknown {
   switch (typeof value) {
     case 'string':
     case 'boolean':
@@ -48,22 +51,24 @@ function inOrder(value: unknown): unknown {
       }
       return value;
     case 'object':
-      if (Array.isArray(value)) return arrayInOrder(value);
-      if (value !== null) return objectInOrder(value as Record<string, unknown>);
+      if (depth >= MAX_DEPTH)
+        throw new TypeError(`a receipt may not be nested deeper than ${MAX_DEPTH} levels`);
+      if (Array.isArray(value)) return arrayInOrder(value, depth + 1);
+      if (value !== null) return objectInOrder(value as Record<string, unknown>, depth + 1);
   }
   throw new TypeError(`a receipt may not hold ${value === null ? 'null' : typeof value}`);
 }
 
-function arrayInOrder(values: readonly unknown[]): readonly unknown[] {
+function arrayInOrder(values: readonly unknown[], depth: number): readonly unknown[] {
   let copy: unknown[] | undefined;
   for (let index = 0; index < values.length; index++) {
-    const item = inOrder(values[index]);
+    const item = inOrder(values[index], depth);
     if (item !== values[index]) (copy ??= [...values])[index] = item;
   }
   return copy ?? values;
 }
 
-function objectInOrder(value: Record<string, unknown>): Record<string, unknown> {
+function objectInOrder(value: Record<string, unknown>, depth: number): Record<string, unknown> {
   let before = '';
   let isOrdered = true;
   let changed: Map<string, unknown> | undefined;
@@ -74,7 +79,7 @@ function objectInOrder(value: Record<string, unknown>): Record<string, unknown> 
     before = name;
     const member = value[name];
     if (member === undefined) continue;
-    const ordered = inOrder(member);
+    const ordered = inOrder(member, depth);
     if (ordered !== member) (changed ??= new Map()).set(name, ordered);
   }
   if (isOrdered && changed === undefined) return value;

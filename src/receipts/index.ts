@@ -1,6 +1,19 @@
 /** Receipts: reading and verifying a log, its checkpoints, and single receipts of it. */
-export { verifyLog, LogVerifier, parseLine } from './verify.ts';
-export type { LineProblem, LogVerdict, ParsedLine, Trust, VerifierStart } from './verify.ts';
+export { heldHead, LogVerifier, parseLine, verifyLog } from './verify.ts';
+export type {
+  Anchor,
+  Completeness,
+  KeyStanding,
+  LineProblem,
+  LogVerdict,
+  ParsedLine,
+  SignatureCheck,
+  SignaturePolicy,
+  SignatureRule,
+  Trust,
+  VerifierStart,
+  VerifyLogOptions,
+} from './verify.ts';
 export { canonicalJson } from './canonical-json.ts';
 export { base64url, digestOf, fromBase64url, signerFromKeys, signerFromSeed, thumbprint } from './keys.ts';
 export type { Signer, SigningKeys } from './keys.ts';

@@ -8,13 +8,13 @@ import {
   sign,
   signingKey,
   toBase64url,
-  toHex,
   verify,
   verifyingKey,
   type VerifyingKey,
 } from '#platform';
 import { AgentGuardError } from '../errors.ts';
 import { canonicalJson } from './canonical-json.ts';
+import { soundSignature } from './strict-signature.ts';
 
 /**
  * What signs receipts: a key of this process, or your own. Signing is synchronous and on every call's way, so a key
@@ -147,23 +147,13 @@ function checkPublicKey(publicKey: Uint8Array): AdmittedKey {
   return { key: verifyingKey(publicKey) };
 }
 
-// RFC 8032, section 5.1: the order of the base point.
-const GROUP_ORDER = 2n ** 252n + 27742317777372353535851937790883648493n;
-const IDENTITY_R = `01${'00'.repeat(31)}`;
-const SIGNATURE_HEX = /^[0-9a-f]{128}$/;
-
 /**
  * Verifies a signature by the one strict rule: lower-case hex of 64 bytes, S below the group order, R not the
- * identity, and the cofactorless equation.
+ * identity, and the cofactorless equation. The key must have been admitted.
  */
 export function verifySignature(key: VerifyingKey, message: Uint8Array, signatureHex: string): boolean {
-  if (!SIGNATURE_HEX.test(signatureHex) || signatureHex.startsWith(IDENTITY_R)) return false;
-  const signature = new Uint8Array(64);
-  for (let index = 0; index < 64; index++) {
-    signature[index] = Number.parseInt(signatureHex.slice(index * 2, index * 2 + 2), 16);
-  }
-  const s = BigInt(`0x${toHex(signature.slice(32).toReversed())}`);
-  return s < GROUP_ORDER && verify(key, message, signature);
+  const signature = soundSignature(signatureHex);
+  return signature !== undefined && verify(key, message, signature);
 }
 
 /** `sha256:` and the lower-case hex of the SHA-256 of `text`. */

@@ -1,5 +1,6 @@
 /** The closed schema of each receipt type. `docs/receipt-format.md` says what the members mean. */
 import * as v from 'valibot';
+import { compileSchema, type Fits } from './fast-schema.ts';
 
 const text = v.pipe(v.string(), v.maxLength(512));
 const nano = v.pipe(v.string(), v.regex(/^(0|[1-9]\d{0,30})$/));
@@ -7,14 +8,17 @@ const signedNano = v.pipe(v.string(), v.regex(/^(0|-?[1-9]\d{0,30})$/));
 const whole = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const instant = v.pipe(
   v.string(),
-  v.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
-  v.check(isRealInstant, 'no such date'),
+  v.regex(/^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/),
+  v.check(isRealDate, 'no such date'),
 );
 
 /** Rules out the 30th of February, which some readers take for the 2nd of March. */
-function isRealInstant(text: string): boolean {
-  const time = Date.parse(text);
-  return Number.isFinite(time) && new Date(time).toISOString() === text;
+function isRealDate(text: string): boolean {
+  if (text.charCodeAt(8) < 0x33 && text.slice(8, 10) !== '29') return true;
+  const [year, month, day] = [text.slice(0, 4), text.slice(5, 7), text.slice(8, 10)].map(Number);
+  return (
+    (day as number) <= new Date(Date.UTC(2000 + ((year as number) % 400), month as number, 0)).getUTCDate()
+  );
 }
 
 const digest = v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/));
@@ -22,16 +26,25 @@ const id = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{22}$/));
 const kid = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/));
 const hexSignature = v.pipe(v.string(), v.regex(/^[0-9a-f]{128}$/));
 
+/** An empty list would fit an object all of whose members may be absent. */
+const noList = v.check((value: unknown) => !Array.isArray(value), 'expected an object, got a list');
+
+const anything = v.pipe(v.unknown(), noList, v.record(v.string(), v.unknown()));
+
 const certificate = v.strictObject({ issued_at: instant, root: kid, sig: hexSignature });
 
-const scope = v.strictObject({
-  agentId: v.exactOptional(text),
-  task: v.exactOptional(text),
-  taskId: v.exactOptional(text),
-  teamId: v.exactOptional(text),
-  tenantId: v.exactOptional(text),
-  userId: v.exactOptional(text),
-});
+const scope = v.pipe(
+  v.unknown(),
+  noList,
+  v.strictObject({
+    agentId: v.exactOptional(text),
+    task: v.exactOptional(text),
+    taskId: v.exactOptional(text),
+    teamId: v.exactOptional(text),
+    tenantId: v.exactOptional(text),
+    userId: v.exactOptional(text),
+  }),
+);
 
 const money = { currency: v.literal('USD'), scale: v.literal(9) };
 
@@ -96,11 +109,15 @@ const settled = {
   outcome: v.picklist(SETTLED_OUTCOMES),
   provider_ref: v.exactOptional(text),
   served: v.exactOptional(
-    v.strictObject({
-      fallback: v.exactOptional(v.literal(true)),
-      model: v.exactOptional(text),
-      provider: v.exactOptional(text),
-    }),
+    v.pipe(
+      v.unknown(),
+      noList,
+      v.strictObject({
+        fallback: v.exactOptional(v.literal(true)),
+        model: v.exactOptional(text),
+        provider: v.exactOptional(text),
+      }),
+    ),
   ),
   unknown_usage: v.exactOptional(text),
   usage: v.exactOptional(usage),
@@ -141,14 +158,14 @@ export const PAYLOADS = {
     ...common,
     type: v.literal('policy'),
     digest,
-    policy: v.record(v.string(), v.unknown()),
+    policy: anything,
   }),
   prices: v.strictObject({
     ...common,
     type: v.literal('prices'),
     digest,
     /** price rows by the names that models were asked for by */
-    rows: v.array(v.tuple([text, v.record(v.string(), v.unknown())])),
+    rows: v.array(v.strictTuple([text, anything])),
   }),
   decision: v.strictObject({
     ...common,
@@ -156,14 +173,14 @@ export const PAYLOADS = {
     call: id,
     /** indexes into `caps` of `ask` caps that somebody let the call pass */
     approved: v.exactOptional(v.array(whole)),
-    caps: v.array(v.tuple([whole, nano, nano])),
+    caps: v.array(v.strictTuple([whole, nano, nano])),
     ...money,
     decision: v.picklist(['allow', 'downgrade', 'block']),
     decisive_cap: v.exactOptional(whole),
-    decisive_rule: v.exactOptional(v.tuple([whole, whole])),
+    decisive_rule: v.exactOptional(v.strictTuple([whole, whole])),
     frozen: v.exactOptional(scope),
     /** what live grants add to caps */
-    granted: v.exactOptional(v.array(v.tuple([whole, nano]))),
+    granted: v.exactOptional(v.array(v.strictTuple([whole, nano]))),
     hold: nano,
     lease_until: v.exactOptional(instant),
     not_effective: v.exactOptional(v.array(whole)),
@@ -208,13 +225,13 @@ export const PAYLOADS = {
     ),
     rules: whole,
     /** the rung that the call's task is on, for sticky caps */
-    rungs: v.exactOptional(v.array(v.tuple([whole, text]))),
+    rungs: v.exactOptional(v.array(v.strictTuple([whole, text]))),
     scope,
     scope_conflict: v.exactOptional(text),
     shadow: v.exactOptional(
       v.strictObject({ decision: v.picklist(['allow', 'downgrade', 'block']), reason: text }),
     ),
-    spans: v.array(v.tuple([whole, whole])),
+    spans: v.array(v.strictTuple([whole, whole])),
     uncarried: v.exactOptional(v.array(text)),
     /** indexes into `caps` of caps whose models the route is none of */
     uncounted: v.exactOptional(v.array(whole)),
@@ -229,7 +246,7 @@ export const PAYLOADS = {
     ...common,
     type: v.literal('adjustment'),
     ...settled,
-    accounts: v.array(v.tuple([v.string(), whole])),
+    accounts: v.array(v.strictTuple([v.string(), whole])),
     change: signedNano,
     previous: nano,
   }),
@@ -354,12 +371,17 @@ export interface Receipt {
 /** Longer lines are no receipts. The longest are policies and price lists with all that they may hold. */
 export const MAX_LINE_BYTES: number = 256 * 1024;
 
+const FITS: ReadonlyMap<string, Fits> = new Map(
+  Object.entries(PAYLOADS).map(([type, schema]) => [type, compileSchema(schema)]),
+);
+
 /** The payload in its type's closed schema, or what is wrong with it. */
 export function checkPayload(value: unknown): { payload: Payload } | { problem: string } {
   const type = (value as { type?: unknown } | null)?.type;
   if (typeof type !== 'string' || !Object.hasOwn(PAYLOADS, type)) {
     return { problem: `unknown receipt type ${JSON.stringify(type) ?? 'undefined'}` };
   }
+  if (FITS.get(type)?.(value) === true) return { payload: value as Payload };
   const parsed = v.safeParse(PAYLOADS[type as ReceiptType], value);
   // The value itself: the parser leaves out members with names like `constructor`, which are part of a digest.
   if (parsed.success) return { payload: value as Payload };

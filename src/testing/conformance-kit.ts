@@ -9,7 +9,8 @@ import { parsePolicy, type SpendCap, type SpendPolicy } from '../policy.ts';
 import type { SpendRequest } from '../prepare.ts';
 import { fromBase64url } from '../receipts/keys.ts';
 import type { Draft, Payload, Receipt, ReceiptType } from '../receipts/payloads.ts';
-import { verifyLog, type LogVerdict } from '../receipts/verify.ts';
+import type { LogVerdict } from '../receipts/verdict.ts';
+import { verifyLog } from '../receipts/verify-log.ts';
 import type { SpendScope } from '../scope.ts';
 import { testPrices } from './test-guard.ts';
 

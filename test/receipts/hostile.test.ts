@@ -13,7 +13,7 @@ import {
   type SpendScope,
 } from '../../src/index.ts';
 import { signerFromSeed } from '../../src/receipts/keys.ts';
-import { verifyLog } from '../../src/receipts/verify.ts';
+import { verifyLog } from '../../src/receipts/verify-log.ts';
 
 const signer = signerFromSeed(new Uint8Array(32).fill(5));
 setCostOverride('hostile/model', { inputCentsPerKtok: 1, outputCentsPerKtok: 2 });

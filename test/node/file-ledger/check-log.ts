@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { installationPublicKey } from '../../../src/node/installation-key.ts';
 import { KEY_FILE, LOG_FILE } from '../../../src/node/home.ts';
 import type { Receipt } from '../../../src/receipts/payloads.ts';
-import { verifyLog, type LogVerdict } from '../../../src/receipts/verify.ts';
+import type { LogVerdict } from '../../../src/receipts/verdict.ts';
+import { verifyLog } from '../../../src/receipts/verify-log.ts';
 
 /** The verdict on the log in `dir` under its installation key, and the receipts that verified. */
 export async function checkLog(dir: string): Promise<{ verdict: LogVerdict; receipts: Receipt[] }> {
