@@ -1,8 +1,12 @@
 /** One pass over a log: the verdict, what its receipts add up to, and the receipts of one call. */
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import type { NanoUsd } from '../../money.ts';
 import type { Payload, Receipt } from '../../receipts/payloads.ts';
-import { verifyLog, type LogVerdict, type Trust } from '../../receipts/verify.ts';
+import { heldHead, isSince, type Anchor, type LogVerdict, type Since } from '../../receipts/verdict.ts';
+import type { Trust } from '../../receipts/verify.ts';
+import { Reconciler, type BillRow, type Reconciliation } from '../../reconcile.ts';
+import { Replay, type ReplayVerdict } from '../../replay.ts';
+import { verifyLogOnAllCores } from '../parallel-verify.ts';
 import { CallTrace } from './trace.ts';
 
 /** What the receipts that verified add up to. */
@@ -23,8 +27,10 @@ export interface LogAudit {
   totals: LogTotals;
   /** The last receipt that verified. */
   head?: { seq: number; hash: string; time: string };
-  /** `seq` of the receipt that `options.head` names, when it is among those that verified. */
-  held?: number;
+  /** Where `options.replay` asked for one. */
+  replay?: ReplayVerdict;
+  /** Where `options.bill` was given. */
+  reconciliation?: Reconciliation;
   /** Where `options.trace` asked for one. */
   trace?: CallTrace;
 }
@@ -41,6 +47,12 @@ export interface AuditOptions {
   trace?: string;
   /** Looks for this head among the receipts. */
   head?: HeldHead;
+  /** Checks signatures, adds up and reconciles from there on only. */
+  since?: Since;
+  /** Recomputes every decision and balance. */
+  replay?: boolean;
+  /** Holds what was settled against this. */
+  bill?: readonly BillRow[];
   onProgress?: (done: number, total: number) => void;
   /** Told of each receipt that verified. */
   witness?: { add(receipt: Receipt): void };
@@ -48,26 +60,38 @@ export interface AuditOptions {
 
 /** Verifies the log in `file` and adds it up. Reads only, needs no lock, and takes the same memory for any length. */
 export async function auditLog(file: string, trust: Trust, options: AuditOptions = {}): Promise<LogAudit> {
+  const { since, bill } = options;
   const tally = new Tally();
   const trace = options.trace === undefined ? undefined : new CallTrace(options.trace);
-  const wanted = options.head;
-  let head: LogAudit['head'];
-  let held: number | undefined;
+  const replay = options.replay === true ? new Replay() : undefined;
+  const reconciler = bill === undefined ? undefined : new Reconciler();
+  let last: Receipt | undefined;
   const onReceipt = (receipt: Receipt): void => {
-    const { payload, hash } = receipt;
-    head = { seq: payload.seq, hash, time: payload.issued_at };
-    if (hash === wanted?.hash && (wanted.seq ?? payload.seq) === payload.seq) held = payload.seq;
-    tally.add(payload);
+    last = receipt;
+    const { payload } = receipt;
+    const counts = since === undefined || isSince(since, payload);
+    tally.add(payload, counts);
     trace?.add(receipt);
+    replay?.add(receipt);
+    reconciler?.add(payload, counts);
     options.witness?.add(receipt);
   };
-  const verdict = await verifyLog(wholeLinesOf(file, options.onProgress), trust, onReceipt);
+  const { size: total } = await stat(file);
+  const { onProgress } = options;
+  const anchor: Anchor | undefined = options.head && heldHead(options.head.hash, options.head.seq);
+  const verdict = await verifyLogOnAllCores(wholeLinesOf(file), trust, {
+    onReceipt,
+    ...(anchor && { anchor }),
+    ...(since && { signatures: since }),
+    ...(onProgress && { onProgress: (done) => onProgress(Math.min(done, total), total) }),
+  });
   return {
     verdict,
     totals: tally.totals(),
-    ...(head && { head }),
-    ...(held !== undefined && { held }),
+    ...(last && { head: { seq: last.payload.seq, hash: last.hash, time: last.payload.issued_at } }),
     ...(trace && { trace }),
+    ...(replay && { replay: replay.verdict() }),
+    ...(reconciler && bill && { reconciliation: reconciler.against(bill) }),
   };
 }
 
@@ -77,20 +101,21 @@ class Tally {
   #expired = 0;
   #settled: NanoUsd = 0n;
 
-  add(payload: Payload): void {
+  /** Calls in flight are looked after from the beginning; `counts` says whether the receipt is to be counted. */
+  add(payload: Payload, counts: boolean): void {
     switch (payload.type) {
       case 'decision':
-        this.#counts[payload.decision] += 1;
+        if (counts) this.#counts[payload.decision] += 1;
         if (payload.decision !== 'block') this.#open.add(payload.call);
         break;
       case 'settlement':
         // A hold ends once; nothing else moves money.
-        if (!this.#open.delete(payload.call)) break;
+        if (!this.#open.delete(payload.call) || !counts) break;
         if (payload.outcome === 'expired') this.#expired += 1;
         this.#settled += BigInt(payload.cost.amount);
         break;
       case 'adjustment':
-        this.#settled += BigInt(payload.change);
+        if (counts) this.#settled += BigInt(payload.change);
         break;
     }
   }
@@ -143,10 +168,7 @@ const TAIL_WAITS = 10;
  * The bytes of a log as long as it was when this began, and to the end of its last line: other processes may be
  * appending meanwhile, and a line that is half written is no damage.
  */
-async function* wholeLinesOf(
-  file: string,
-  onProgress?: (done: number, total: number) => void,
-): AsyncGenerator<Uint8Array> {
+async function* wholeLinesOf(file: string): AsyncGenerator<Uint8Array> {
   const handle = await open(file, 'r');
   try {
     const total = (await handle.stat()).size;
@@ -164,7 +186,6 @@ async function* wholeLinesOf(
       done += bytes.length;
       last = bytes.at(-1) as number;
       yield bytes;
-      onProgress?.(Math.min(done, total), total);
     }
   } finally {
     await handle.close();

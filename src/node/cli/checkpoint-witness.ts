@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parseCheckpoint, type ParsedCheckpoint } from '../../receipts/checkpoint.ts';
 import { CheckpointCheck, type CheckpointFinding } from '../../receipts/checkpoint-check.ts';
 import type { Receipt } from '../../receipts/payloads.ts';
-import type { LogVerdict } from '../../receipts/verify.ts';
+import type { LogVerdict } from '../../receipts/verdict.ts';
 import { lastSeen, remember } from '../trust-file.ts';
 import { CliError, printable } from './output.ts';
 import type { Finding } from './verify-report.ts';

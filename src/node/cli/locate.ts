@@ -10,6 +10,7 @@ import { parseKeyCertificate } from '../../receipts/key-certificate.ts';
 import { homeDirectory, KEY_FILE, LOG_FILE, tenantFolder } from '../home.ts';
 import { keyOfEnvironment, readKey } from '../installation-key.ts';
 import { CliError, commandText, printable } from './output.ts';
+import { isSpooled } from './spool.ts';
 import type { VerifyOptions } from './verify.ts';
 
 /** Folders of a home that hold a log. */
@@ -88,7 +89,8 @@ export function findLog(path: string | undefined, ...doing: readonly string[]): 
 /** The installation key's file that belongs to a log: beside it, or in the home above it. */
 export function keyFileOf(logFile: string): string | undefined {
   const folder = dirname(logFile);
-  return [join(folder, KEY_FILE), join(dirname(folder), KEY_FILE)].find((path) => existsSync(path));
+  const places = isSpooled(logFile) ? [homeDirectory()] : [folder, dirname(folder)];
+  return places.map((place) => join(place, KEY_FILE)).find((path) => existsSync(path));
 }
 
 /** Which keys a log is verified with, and who says so. */

@@ -15,7 +15,8 @@ Examples:
   agentguard init                         write a policy file to begin with
   agentguard policy check policies.yaml   what a policy file does, and its mistakes
   agentguard verify                       verdict on the only log of the home
-  agentguard verify acme --trace latest   for tenant acme, with its latest call
+  agentguard verify acme --replay         for tenant acme, every decision made again
+  agentguard explain latest acme          its latest call in words
   agentguard clock acme                   log time against this machine's clock
   agentguard checkpoint acme              sign how long the log is, for others to keep
   agentguard share latest acme            a link that proves one receipt
@@ -32,15 +33,34 @@ Without --key the log is held against this machine's own installation key.
 An auditor pins the key and the log id, learnt by another way than the log, and
 keeps a head: with --head the log is known to be whole up to there.
 
+With --replay every decision is made again by the recorded policies and prices,
+and every balance added up; the first line that doesn't follow is named. With
+--reconcile the bill is held against the receipts by generation id; the columns
+that are read are generation_id, cost_total and created_at. With --since, what
+lies before is only checked for order and links, which the first signature
+after it vouches for.
+
 Exit codes: 0 valid, 1 invalid, 2 undecidable, not readable, or no such call.
+1 as well where the replay goes wrong or the bill differs.
 
 Examples:
   agentguard verify
+  agentguard verify acme --replay --reconcile activity.csv
+  cat decisions.ndjson | agentguard verify - --key <thumbprint>
   agentguard verify ~/.agentguard/acme --trace latest
   agentguard verify decisions.ndjson --key <thumbprint> --log-id <id> --json
   agentguard verify acme --head <seq>:<hash>
   agentguard verify acme --checkpoint acme.checkpoint
   agentguard verify --link <link> --key <thumbprint>`;
+
+const EXPLAIN_HELP = `
+The whole log is verified first: a story from a log that isn't valid says so.
+
+Exit codes: as those of verify.
+
+Examples:
+  agentguard explain
+  agentguard explain <call id> acme --json`;
 
 const CLOCK_HELP = `
 A log never goes back in time by itself. When its last receipt lies more than
@@ -92,14 +112,41 @@ function program(): Command {
       const { demoCommand } = await import('./demo.ts');
       process.exitCode = await demoCommand(options);
     });
+  addVerify(agentguard);
+  addExplain(agentguard);
+  agentguard
+    .command('clock')
+    .description('compare the time of a log with the clock of this machine')
+    .argument('[path]', 'a log file, its folder, or a tenant (default: the only tenant of the home)')
+    .option('--accept', 'let the log go on at the present time, with a signed receipt')
+    .addHelpText('after', CLOCK_HELP)
+    .action(async (path: string | undefined, options: { accept?: boolean }) => {
+      requireNode();
+      const { clockCommand } = await import('./clock.ts');
+      process.exitCode = await clockCommand(path, options);
+    });
+  addReceiptCommands(agentguard);
+  addModels(agentguard);
+  addPolicyCommands(agentguard);
+  addControl(agentguard);
+  return withErrors(agentguard);
+}
+
+function addVerify(agentguard: Command): void {
   agentguard
     .command('verify')
     .description('verify every receipt of a log; changes nothing, also while the log is in use')
-    .argument('[path]', 'a log file, its folder, or a tenant (default: the only tenant of the home)')
+    .argument(
+      '[path]',
+      'a log file, its folder, a tenant, or - for standard input (default: the only tenant)',
+    )
     .option('--trace <call>', 'show a call in words: "latest" or a call id')
     .option('--key <key>', 'pin an installation key: thumbprint, public key or JWK file; repeatable', collect)
     .option('--log-id <id>', 'pin the log, so that another one of the same key is refused')
     .option('--head <head>', 'a head that you kept, <hash> or <seq>:<hash>: it must be in the log')
+    .option('--since <place>', 'check signatures and count from there on: a receipt number or an instant')
+    .option('--replay', 'recompute every decision and every balance from the log alone')
+    .option('--reconcile <file>', 'hold the receipts against OpenRouter’s activity export (CSV)')
     .option(
       '--checkpoint <file>',
       'a checkpoint that you kept: the log must bear it out; repeatable',
@@ -126,22 +173,27 @@ function program(): Command {
       const { verifyCommand } = await import('./verify.ts');
       process.exitCode = await verifyCommand(path, options);
     });
+}
+
+function addExplain(agentguard: Command): void {
   agentguard
-    .command('clock')
-    .description('compare the time of a log with the clock of this machine')
-    .argument('[path]', 'a log file, its folder, or a tenant (default: the only tenant of the home)')
-    .option('--accept', 'let the log go on at the present time, with a signed receipt')
-    .addHelpText('after', CLOCK_HELP)
-    .action(async (path: string | undefined, options: { accept?: boolean }) => {
-      requireNode();
-      const { clockCommand } = await import('./clock.ts');
-      process.exitCode = await clockCommand(path, options);
+    .command('explain')
+    .description('tell one call in words: who, what, why, and what it cost')
+    .argument('[call]', '"latest" or a call id', 'latest')
+    .argument(
+      '[path]',
+      'a log file, its folder, a tenant, or - for standard input (default: the only tenant)',
+    )
+    .option('--key <key>', 'pin an installation key: thumbprint, public key or JWK file; repeatable', collect)
+    .option('--log-id <id>', 'pin the log, so that another one of the same key is refused')
+    .option('--root <key>', 'pin a root that certifies the log’s key: public key or JWK file; repeatable', collect)
+    .option('--certificate <file>', 'a certificate by the root; repeatable', collect)
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', EXPLAIN_HELP)
+    .action(async (call: string, path: string | undefined, options: VerifyOptions) => {
+      const { explainCommand } = await import('./explain.ts');
+      process.exitCode = await explainCommand(call, path, options);
     });
-  addReceiptCommands(agentguard);
-  addModels(agentguard);
-  addPolicyCommands(agentguard);
-  addControl(agentguard);
-  return withErrors(agentguard);
 }
 
 function addModels(agentguard: Command): void {

@@ -1,6 +1,6 @@
 /** The receipts of one call, told in words. */
 import { formatUsd } from '../../money.ts';
-import type { ApprovalPayload, DecisionPayload, Receipt } from '../../receipts/payloads.ts';
+import type { ApprovalPayload, DecisionPayload, PricesPayload, Receipt } from '../../receipts/payloads.ts';
 import { countText, durationText, labelled, printable, styled, timeText } from './output.ts';
 import { approvalRow, capabilityRows, ruleRows, WHY } from './trace-rules.ts';
 
@@ -11,6 +11,7 @@ const POLICIES_KEPT = 1024;
 export class CallTrace {
   readonly #wanted: string;
   readonly #policies = new Map<string, Record<string, unknown>>();
+  readonly #prices = new Map<string, PricesPayload['rows']>();
   #receipts: Receipt[] = [];
   /** Answers about a call stand before its decision. */
   #approvals: ApprovalPayload[] = [];
@@ -23,11 +24,10 @@ export class CallTrace {
     const { payload } = receipt;
     switch (payload.type) {
       case 'policy':
-        this.#policies.delete(payload.digest);
-        if (this.#policies.size >= POLICIES_KEPT) {
-          this.#policies.delete(this.#policies.keys().next().value as string);
-        }
-        this.#policies.set(payload.digest, payload.policy);
+        keep(this.#policies, payload.digest, payload.policy);
+        break;
+      case 'prices':
+        keep(this.#prices, payload.digest, payload.rows);
         break;
       case 'approval':
         if (this.#wanted === 'latest' || payload.call === this.#wanted) this.#approvals.push(payload);
@@ -48,7 +48,7 @@ export class CallTrace {
 
   /** The id of the call; `undefined` while no receipt of it has come. */
   get call(): string | undefined {
-    return this.#decision?.call;
+    return this.decision?.call;
   }
 
   /** The call's receipts, in order. */
@@ -56,16 +56,26 @@ export class CallTrace {
     return this.#receipts;
   }
 
-  get #decision(): DecisionPayload | undefined {
+  /** What the call's decision rests on, as far as it was kept. */
+  get policies(): readonly (Record<string, unknown> | undefined)[] {
+    return this.decision?.policies.map((digest) => this.#policies.get(digest)) ?? [];
+  }
+
+  /** The price rows that were looked up for the call, by the names that models were asked for by. */
+  get prices(): PricesPayload['rows'] {
+    return this.#prices.get(this.decision?.prices ?? '') ?? [];
+  }
+
+  get decision(): DecisionPayload | undefined {
     const payload = this.#receipts[0]?.payload;
     return payload?.type === 'decision' ? payload : undefined;
   }
 
   /** The call in words, as labelled lines. */
   lines(): string[] {
-    const decision = this.#decision;
+    const decision = this.decision;
     if (decision === undefined) return [];
-    const policies = decision.policies.map((digest) => this.#policies.get(digest));
+    const { policies } = this;
     const caps = capsOf(policies);
     const rows: Row[] = [
       ['when', timeText(decision.issued_at)],
@@ -79,6 +89,7 @@ export class CallTrace {
       ...routeRows(decision),
       ...capRows(decision, caps),
       ...policyRows(policies),
+      ...priceRows(decision, this.prices),
       ['hold', holdText(decision)],
       ...this.#receipts.slice(1).flatMap((receipt, index, endings) => {
         const before = endings[index - 1]?.payload;
@@ -95,6 +106,13 @@ export class CallTrace {
   }
 }
 
+/** A map that forgets what came first. */
+function keep<V>(map: Map<string, V>, key: string, value: V): void {
+  map.delete(key);
+  if (map.size >= POLICIES_KEPT) map.delete(map.keys().next().value as string);
+  map.set(key, value);
+}
+
 const LABEL = 10;
 
 const STYLES = { allow: 'green', downgrade: 'yellow', block: 'red' } as const;
@@ -102,14 +120,14 @@ const STYLES = { allow: 'green', downgrade: 'yellow', block: 'red' } as const;
 type Row = [label: string, text: string, style?: 'green' | 'yellow' | 'red'];
 
 /** What is shown of a cap. Policies in receipts are anybody's JSON, so nothing about them is taken for granted. */
-interface ShownCap {
+export interface ShownCap {
   limit: string;
   window: string;
   action: string;
   reason?: string;
 }
 
-function capsOf(policies: readonly (Record<string, unknown> | undefined)[]): ShownCap[] {
+export function capsOf(policies: readonly (Record<string, unknown> | undefined)[]): ShownCap[] {
   return policies.flatMap((policy) => {
     const caps = Array.isArray(policy?.['caps']) ? (policy['caps'] as unknown[]) : [];
     return caps.map((each) => {
@@ -126,7 +144,7 @@ function capsOf(policies: readonly (Record<string, unknown> | undefined)[]): Sho
   });
 }
 
-function scopeText({ scope }: DecisionPayload): string {
+export function scopeText({ scope }: DecisionPayload): string {
   const named = Object.entries(scope).map(
     ([field, value]) => `${field.replace(/Id$/, '')} ${printable(value)}`,
   );
@@ -138,7 +156,7 @@ function modelsText(model: string, fallbacks: readonly string[] = []): string {
   return printable(model) + others;
 }
 
-function askedText({ request }: DecisionPayload): string {
+export function askedText({ request }: DecisionPayload): string {
   const parts = [modelsText(request.model, request.fallbacks)];
   if (request.fixed_cost !== undefined)
     return `${parts[0]}, a charge of ${formatUsd(BigInt(request.fixed_cost))}`;
@@ -154,7 +172,7 @@ function askedText({ request }: DecisionPayload): string {
   return parts.join('; ');
 }
 
-const DECIDED = { allow: 'allowed', downgrade: 'downgraded', block: 'blocked' } as const;
+export const DECIDED = { allow: 'allowed', downgrade: 'downgraded', block: 'blocked' } as const;
 
 function decisionText({ decision, reason, shadow }: DecisionPayload): string {
   const would =
@@ -165,7 +183,7 @@ function decisionText({ decision, reason, shadow }: DecisionPayload): string {
   return `${what} (${printable(reason)})${would}`;
 }
 
-function whyText({ reason, decisive_cap: index }: DecisionPayload, caps: readonly ShownCap[]): string {
+export function whyText({ reason, decisive_cap: index }: DecisionPayload, caps: readonly ShownCap[]): string {
   const words = WHY[reason] ?? 'a reason that this version does not know';
   const cap = index === undefined ? undefined : caps[index];
   if (cap === undefined) return words;
@@ -218,6 +236,27 @@ function policyRows(policies: readonly (Record<string, unknown> | undefined)[]):
   });
 }
 
+/** The price of the model that the call went to, or was asked for. */
+function priceRows(decision: DecisionPayload, rows: PricesPayload['rows']): Row[] {
+  const { request, route } = decision;
+  if (request.fixed_cost !== undefined) return [];
+  const model = route?.model ?? request.model;
+  const row = rows.find(([name]) => name === model)?.[1];
+  return [['price', row === undefined ? 'none was known' : priceText(row)]];
+}
+
+/** Price rows in receipts are anybody's JSON, like policies. */
+function priceText(row: Record<string, unknown>): string {
+  const text = (member: string): string => printable(String(row[member]));
+  const rates = [`$${text('input')} in`, `$${text('output')} out`];
+  if (row['cacheRead'] !== undefined) rates.push(`$${text('cacheRead')} read from the cache`);
+  if (row['cacheWrite'] !== undefined) rates.push(`$${text('cacheWrite')} written to it`);
+  if (row['reasoning'] !== undefined) rates.push(`$${text('reasoning')} of reasoning`);
+  const request = row['request'] === undefined ? '' : `, and $${text('request')} for the request`;
+  const tiers = Array.isArray(row['tiers']) ? ', more for long inputs' : '';
+  return `${text('model')}: ${rates.join(', ')} per million tokens${request}${tiers} (${text('source')} ${text('version')})`;
+}
+
 function holdText(payload: DecisionPayload): string {
   const { hold, lease_until: until, issued_at: from, decision, request } = payload;
   const amount = formatUsd(BigInt(hold));
@@ -228,7 +267,7 @@ function holdText(payload: DecisionPayload): string {
   return `${amount}${lease}`;
 }
 
-const SOURCES = {
+export const SOURCES = {
   provider: 'as the provider reported it',
   tokens: 'tokens × price',
   estimate: 'an estimate that errs high, since the usage is unknown',
@@ -236,7 +275,7 @@ const SOURCES = {
   none: 'nothing was sent',
 } as const;
 
-const OUTCOMES = {
+export const OUTCOMES = {
   ok: 'the answer arrived whole',
   error: 'the call failed after it may have been served',
   refused: 'the provider refused the call',

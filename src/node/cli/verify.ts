@@ -2,9 +2,12 @@
 import { statSync } from 'node:fs';
 import { auditLog, holdsReceipts, type HeldHead, type LogAudit } from './audit-log.ts';
 import type { CheckpointFinding } from '../../receipts/checkpoint-check.ts';
+import type { Since } from '../../receipts/verdict.ts';
+import type { BillRow } from '../../reconcile.ts';
 import { CheckpointWitness, type WitnessOptions } from './checkpoint-witness.ts';
 import { chooseTrust, findLog, shownBy, type KeyChoice } from './locate.ts';
 import { CliError, failure, printable } from './output.ts';
+import { spoolStdin, STDIN } from './spool.ts';
 import { findingOf, jsonReport, textReport } from './verify-report.ts';
 
 export interface VerifyOptions extends WitnessOptions {
@@ -15,7 +18,14 @@ export interface VerifyOptions extends WitnessOptions {
   logId?: string;
   /** A head that was kept: `<hash>` or `<seq>:<hash>`. */
   head?: string;
+  /** From where on: a seq, or an instant. */
+  since?: string;
+  replay?: boolean;
+  /** An activity export of the provider's. */
+  reconcile?: string;
   json?: boolean;
+  /** How reports name the log, where it isn't its file. */
+  name?: string;
   /** A share link, in place of a log. */
   link?: string;
   /** Roots that certify the log's key: public keys, or files of JWKs. */
@@ -37,19 +47,21 @@ export interface Verified {
  * Verifies a log, prints the verdict, and returns the exit code: 0 valid, 1 invalid, 2 undecidable, unreadable, or
  * without the call that was asked for.
  */
-export async function verifyCommand(path: string | undefined, options: VerifyOptions): Promise<number> {
-  if (options.link !== undefined) {
+export async function verifyCommand(path: string | undefined, given: VerifyOptions): Promise<number> {
+  if (given.link !== undefined) {
     const { verifyLinkCommand } = await import('./verify-link.ts');
-    return verifyLinkCommand(options.link, options);
+    return verifyLinkCommand(given.link, given);
   }
+  const options = path === STDIN ? { ...given, name: 'standard input' } : given;
+  const file = async (): Promise<string> => (path === STDIN ? spoolStdin() : findLog(path, 'verify'));
   if (options.json !== true) {
-    const verified = await verifyFile(findLog(path, 'verify'), options);
+    const verified = await verifyFile(await file(), options);
     process.stdout.write(`${textReport(verified, options).join('\n')}\n`);
     return findingOf(verified, options).exitCode;
   }
   let report: { exitCode: number; [member: string]: unknown };
   try {
-    report = jsonReport(await verifyFile(findLog(path, 'verify'), options), options);
+    report = jsonReport(await verifyFile(await file(), options), options);
   } catch (error) {
     const { message, exitCode } = failure(error);
     report = { exitCode, error: message };
@@ -60,7 +72,9 @@ export async function verifyCommand(path: string | undefined, options: VerifyOpt
 
 /** The audit of a log under the keys that were pinned, or else under this machine's own. */
 export async function verifyFile(file: string, options: VerifyOptions = {}): Promise<Verified> {
-  const held = options.head === undefined ? undefined : heldHead(options.head);
+  const held = options.head === undefined ? undefined : keptHead(options.head);
+  const since = options.since === undefined ? undefined : placeOf(options.since);
+  const bill = options.reconcile === undefined ? undefined : await readBill(options.reconcile);
   const progress = progressBar(file);
   try {
     const { key, trust } = chooseTrust(file, options);
@@ -68,12 +82,16 @@ export async function verifyFile(file: string, options: VerifyOptions = {}): Pro
     const audit = await auditLog(file, trust, {
       ...(options.trace !== undefined && { trace: options.trace }),
       ...(held && { head: held }),
+      ...(since && { since }),
+      ...(options.replay === true && { replay: true }),
+      ...(bill && { bill }),
       ...(progress && { onProgress: progress }),
       witness,
     });
     const { integrity, receipts } = audit.verdict;
     if (integrity !== 'valid' && receipts === 0 && statSync(file).size > 0 && !(await holdsReceipts(file))) {
-      throw new CliError(`${printable(file)}: this is not an AgentGuard log (line 1 is no receipt).`);
+      const name = options.name ?? file;
+      throw new CliError(`${printable(name)}: this is not an AgentGuard log (line 1 is no receipt).`);
     }
     return { file, audit, key, checkpoints: witness.conclude(audit.verdict) };
   } catch (error) {
@@ -87,9 +105,27 @@ export async function verifyFile(file: string, options: VerifyOptions = {}): Pro
   }
 }
 
+async function readBill(file: string): Promise<BillRow[]> {
+  const { readActivity } = await import('./activity-csv.ts');
+  return readActivity(file);
+}
+
+/** A receipt's number, or an instant. */
+function placeOf(text: string): Since {
+  const trimmed = text.trim();
+  if (/^#?\d{1,15}$/.test(trimmed)) return { fromSeq: Number(trimmed.replace('#', '')) };
+  const time = /^\d{4}-\d\d-\d\d/.test(trimmed) ? Date.parse(trimmed) : Number.NaN;
+  if (Number.isNaN(time)) {
+    throw new CliError(
+      `--since ${printable(text)}: expected a receipt's number, or an instant such as 2026-06-01T00:00:00Z.`,
+    );
+  }
+  return { fromTime: time };
+}
+
 const HEAD = /^(?:#?(\d{1,15}):)?(?:sha256:)?([0-9a-f]{64})$/i;
 
-function heldHead(text: string): HeldHead {
+function keptHead(text: string): HeldHead {
   const [, seq, digits] = HEAD.exec(text.trim()) ?? [];
   if (digits === undefined) {
     throw new CliError(

@@ -16,13 +16,19 @@ export interface CliRun {
   stderr: string;
 }
 
-/** `env` is added to an environment without colours and without npm's own variables. */
-export function agentguard(args: readonly string[], env: Record<string, string> = {}): Promise<CliRun> {
+/** An environment without colours and without npm's own variables, and `env`. */
+export function cliEnvironment(env: Record<string, string> = {}): Record<string, string> {
   const { PATH = '', TMPDIR = tmpdir(), SystemRoot = '' } = process.env;
-  const options = { env: { PATH, TMPDIR, SystemRoot, NO_COLOR: '1', ...env } };
+  return { PATH, TMPDIR, SystemRoot, NO_COLOR: '1', ...env };
+}
+
+export function cliArguments(args: readonly string[]): string[] {
+  return ['--conditions=agentguard-source', MAIN, ...args];
+}
+
+export function agentguard(args: readonly string[], env: Record<string, string> = {}): Promise<CliRun> {
   return new Promise((resolve) => {
-    const argv = ['--conditions=agentguard-source', MAIN, ...args];
-    execFile(process.execPath, argv, options, (error, stdout, stderr) => {
+    execFile(process.execPath, cliArguments(args), { env: cliEnvironment(env) }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
     });
   });
