@@ -1,4 +1,4 @@
-/** `npm run bench [a b c d e f]`: every figure is a ratio from one run, beside its reference. */
+/** `npm run bench [a b c d e f g]`: every figure is a ratio from one run, beside its reference. */
 import { cpus } from 'node:os';
 
 const sections: Record<string, () => Promise<string[]>> = {
@@ -8,6 +8,7 @@ const sections: Record<string, () => Promise<string[]>> = {
   d: async () => (await import('./caps.ts')).capsCost(),
   e: async () => (await import('./fairness.ts')).fairness(),
   f: async () => (await import('./estimate.ts')).estimates(),
+  g: async () => (await import('./verify.ts')).verifyThroughput(),
 };
 
 const wanted = process.argv.slice(2);

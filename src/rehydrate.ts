@@ -3,10 +3,10 @@
  * payload stands for which part of the input; its twin, which writes them, is `record.ts`.
  */
 import type { CapLayout } from './accounts.ts';
-import type { DecideInput, Decision, RequestFacts, Route } from './decide.ts';
+import type { CapState, DecideInput, Decision, PresentedCapability, RequestFacts, Route } from './decide.ts';
 import type { Policy } from './policy.ts';
 import { CLOCK_TOLERANCE_MS } from './prepare.ts';
-import type { Price } from './pricing/price.ts';
+import type { ModelFeature, Price } from './pricing/price.ts';
 import type { DecisionPayload } from './receipts/payloads.ts';
 import { instantOf } from './receipts/seal.ts';
 import type { ScopeField, SpendScope } from './scope.ts';
@@ -16,19 +16,25 @@ export interface Foundation {
   policies: readonly Policy[];
   layout: CapLayout;
   prices: ReadonlyMap<string, Price>;
-  /** What is spent and held, for each of the layout's caps. */
-  amounts: readonly { spent: bigint; held: bigint }[];
+  /** What is spent and held for each of the layout's caps, granted on top, and the rung of the call's task. */
+  amounts: readonly Pick<CapState, 'spent' | 'held' | 'granted' | 'rung'>[];
+  /** The frozen scope that the call is in. */
+  frozen: SpendScope | undefined;
 }
 
 /** The input that a decision rested on. */
 export function rehydrate(payload: DecisionPayload, foundation: Foundation): DecideInput {
-  const { policies, layout, prices, amounts } = foundation;
+  const { policies, layout, prices, amounts, frozen } = foundation;
   const notEffective = new Set(payload.not_effective);
+  const replayed = (payload.request.capabilities ?? []).flatMap((each, index) => (each.replayed ? [index] : []));
   return {
     now: instantOf(payload.issued_at),
     scope: payload.scope as SpendScope,
     ...(payload.scope_conflict !== undefined && { scopeConflict: payload.scope_conflict as ScopeField }),
     requireTenant: payload.require_tenant === true,
+    ...(frozen !== undefined && { frozen }),
+    ...(replayed.length > 0 && { replayed }),
+    ...(payload.approved !== undefined && { approved: payload.approved }),
     // The ledger's clock said so much less than the receipt's date.
     clockWrong: (payload.clock_back_ms ?? 0) > CLOCK_TOLERANCE_MS,
     policies: policies.map((policy, index) => ({ policy, effective: !notEffective.has(index) })),
@@ -45,6 +51,7 @@ export function rehydrate(payload: DecisionPayload, foundation: Foundation): Dec
 function requestOf(request: DecisionPayload['request']): RequestFacts {
   return {
     model: request.model,
+    ...(request.provider !== undefined && { provider: request.provider }),
     fallbacks: request.fallbacks ?? [],
     input:
       request.input_tokens === undefined
@@ -54,7 +61,31 @@ function requestOf(request: DecisionPayload['request']): RequestFacts {
     choices: request.choices ?? 1,
     ...(request.reasoning_tokens !== undefined && { reasoningTokens: request.reasoning_tokens }),
     limitCanBeSet: request.limit_can_be_set === true,
+    ...(request.ceiling_can_be_set && { ceilingCanBeSet: true }),
+    ...(request.cached_tokens !== undefined && { cachedTokens: request.cached_tokens }),
+    ...(request.features && { features: request.features as ModelFeature[] }),
+    ...(request.claims && { claims: request.claims }),
+    ...(request.capabilities && { capabilities: request.capabilities.map(capabilityOf) }),
+    ...(request.hour_cache && { hourCache: true as const }),
+    ...(request.audio && { audio: true as const }),
+    ...(request.images !== undefined && { images: request.images }),
     ...(request.fixed_cost !== undefined && { fixedCost: BigInt(request.fixed_cost) }),
+  };
+}
+
+type CapabilityMember = NonNullable<DecisionPayload['request']['capabilities']>[number];
+
+function capabilityOf({ caps, exp, iss, jti, max, nbf, problem, sha256, sub }: CapabilityMember): PresentedCapability {
+  return {
+    hash: sha256,
+    ...(iss !== undefined && { issuer: iss }),
+    ...(jti !== undefined && { jti }),
+    names: caps,
+    expires: exp,
+    ...(nbf !== undefined && { notBefore: nbf }),
+    ...(sub !== undefined && { subject: sub }),
+    ...(max !== undefined && { max: BigInt(max) }),
+    ...(problem !== undefined && { problem }),
   };
 }
 
@@ -66,6 +97,8 @@ export function recordedDecision(payload: DecisionPayload): Omit<Decision, 'retr
     reason: payload.reason as Decision['reason'],
     hold: BigInt(payload.hold),
     ...(payload.decisive_cap !== undefined && { cap: payload.decisive_cap }),
+    ...(payload.decisive_rule && { rule: payload.decisive_rule }),
+    ...(payload.uncounted && { uncounted: payload.uncounted }),
     ...(route && { route: routeOf(route) }),
     ...(shadow && { shadow: shadow as NonNullable<Decision['shadow']> }),
   };
@@ -77,5 +110,6 @@ function routeOf(route: NonNullable<DecisionPayload['route']>): Route {
     fallbacks: route.fallbacks ?? [],
     ...(route.max_output_tokens !== undefined && { maxOutputTokens: route.max_output_tokens }),
     limit: route.limit,
+    ...(route.max_price && { maxPrice: route.max_price as NonNullable<Route['maxPrice']> }),
   };
 }

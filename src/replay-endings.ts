@@ -69,19 +69,26 @@ export function settlementProblem(payload: SettlementPayload, call: OpenCall): s
   return outcome === 'expired' ? undefined : costProblem(payload, call);
 }
 
-/** Why the late settlement of an expired call doesn't follow. */
-export function adjustmentProblem(payload: AdjustmentPayload, call: OpenCall): string | undefined {
+/**
+ * Why a correction doesn't follow. `before` is what the call has cost so far; its accounts may have `moved` when the
+ * log's time was set back.
+ */
+export function adjustmentProblem(
+  payload: AdjustmentPayload,
+  call: OpenCall,
+  before: bigint,
+  moved: Hold['accounts'] = call.hold.accounts,
+): string | undefined {
   const { hold } = call;
   const amount = BigInt(payload.cost.amount);
   const previous = BigInt(payload.previous);
-  if (previous !== hold.amount)
-    return `the hold had expired at ${usd(hold.amount)}, and previous is ${usd(previous)}`;
+  if (previous !== before) return `the call had cost ${usd(before)}, and previous is ${usd(previous)}`;
   if (BigInt(payload.change) !== amount - previous) {
     return `the change from ${usd(previous)} to ${usd(amount)} is not ${usd(BigInt(payload.change))}`;
   }
   const text = (accounts: readonly (readonly [string, number])[]): string =>
     accounts.map(([key, start]) => `${key} ${start}`).join();
-  if (text(payload.accounts) !== text(hold.accounts))
+  if (![hold.accounts, moved].some((accounts) => text(accounts) === text(payload.accounts)))
     return 'the accounts are not those that the call was held on';
   return costProblem(payload, call);
 }

@@ -19,7 +19,7 @@ import type {
 } from './receipts/payloads.ts';
 import { canonicalJson } from './receipts/canonical-json.ts';
 import { instantOf, instantText } from './receipts/seal.ts';
-import { recordedDecision, rehydrate } from './rehydrate.ts';
+import { recordedDecision, rehydrate, type Foundation } from './rehydrate.ts';
 import { adjustmentProblem, settlementProblem, type OpenCall } from './replay-endings.ts';
 import { spanProblem } from './replay-spans.ts';
 import { scopeMatches, type SpendScope } from './scope.ts';
@@ -60,8 +60,8 @@ const EXPIRED_AT_ONCE = 64;
 /** More than any writer remembers, so what a writer doesn't record anew is still known here. */
 const PRICES_KEPT = 1024;
 
-/** How a call stands. Only calls that expired are remembered whole, for a settlement that comes late. */
-type Ending = 'blocked' | 'settled' | 'adjusted' | OpenCall;
+/** How a call stands. Calls whose true cost may still come are remembered whole, with what they have cost so far. */
+type Ending = 'blocked' | 'settled' | 'adjusted' | (OpenCall & { amount: bigint });
 
 type Found = Pick<ReplayProblem, 'verdict' | 'cause'>;
 
@@ -72,6 +72,8 @@ export class Replay {
   readonly #prices = new RecentMap<ReadonlyMap<string, Price> | string>(PRICES_KEPT);
   readonly #calls = new Map<string, Ending>();
   readonly #open = new Map<string, OpenCall>();
+  /** Caps that somebody let a call pass, by the call that is still to be decided. */
+  readonly #approvals = new Map<string, Set<number>>();
   #decisions = 0;
   /** Expiries since the last receipt that a guard wrote for a call of its own. */
   #expiries = 0;
@@ -121,6 +123,11 @@ export class Replay {
         this.#prices.set(payload.digest, compiled(payload));
         this.#prices.prune();
         return undefined;
+      case 'approval': {
+        const given = this.#approvals.get(payload.call) ?? new Set();
+        if (payload.outcome === 'approved') this.#approvals.set(payload.call, given.add(payload.cap));
+        return undefined;
+      }
       case 'decision':
         this.#decisions += 1;
         return this.#overdue(payload) ?? this.#decision(payload);
@@ -142,7 +149,7 @@ export class Replay {
     this.#state.apply(receipt);
     if (payload.type === 'decision') this.#remember(payload);
     else if (payload.type === 'settlement') this.#end(payload);
-    else if (payload.type === 'adjustment') this.#calls.set(payload.call, 'adjusted');
+    else if (payload.type === 'adjustment') this.#adjusted(payload);
     if (payload.type === 'settlement' && payload.outcome === 'expired') this.#expiries += 1;
     else if (payload.type === 'decision' || payload.type === 'settlement' || payload.type === 'adjustment') {
       this.#expiries = 0;
@@ -168,10 +175,20 @@ export class Replay {
     this.#open.set(payload.call, call);
   }
 
-  #end({ call, outcome }: SettlementPayload): void {
+  #end(payload: SettlementPayload): void {
+    const { call, outcome, cost } = payload;
     const open = this.#open.get(call);
     this.#open.delete(call);
-    this.#calls.set(call, outcome === 'expired' && open !== undefined ? open : 'settled');
+    const mayCome = outcome === 'expired' || isAwaited(payload);
+    const ending = mayCome && open !== undefined ? { ...open, amount: BigInt(cost.amount) } : 'settled';
+    this.#calls.set(call, ending);
+  }
+
+  #adjusted(payload: AdjustmentPayload): void {
+    const { call, cost } = payload;
+    const before = this.#calls.get(call);
+    const mayCome = typeof before === 'object' && isAwaited(payload);
+    this.#calls.set(call, mayCome ? { ...before, amount: BigInt(cost.amount) } : 'adjusted');
   }
 
   /** Whoever writes for a call expires what is due first. */
@@ -186,10 +203,10 @@ export class Replay {
   }
 
   #decision(payload: DecisionPayload): Found | undefined {
-    if (payload.rules !== RULES_VERSION) {
+    if (payload.rules < 1 || payload.rules > RULES_VERSION) {
       return {
         verdict: 'undecidable',
-        cause: `it was decided by version ${payload.rules} of the rules, and this program knows ${RULES_VERSION}`,
+        cause: `it was decided by version ${payload.rules} of the rules, and this program knows those up to ${RULES_VERSION}`,
       };
     }
     const before = this.#calls.get(payload.call) ?? this.#open.get(payload.call);
@@ -211,19 +228,36 @@ export class Replay {
     const amounts = this.#amounts(layout, payload);
     const found = balanceProblem(layout, payload, amounts);
     if (found !== undefined) return wrong(found.cause + this.#lostHold(found));
-    const computed = decide(rehydrate(payload, { policies, layout, prices, amounts }));
+    const frozen = this.#state.marks.frozen(payload.scope as SpendScope);
+    const unasked = this.#unapproved(payload);
+    if (unasked !== undefined) return wrong(unasked);
+    const computed = decide(rehydrate(payload, { policies, layout, prices, amounts, frozen }));
     const difference = decisionProblem(computed, recordedDecision(payload));
     return difference === undefined ? spans : wrong(difference);
   }
 
   /** What the log adds up to for each cap, before this decision. */
-  #amounts(layout: CapLayout, { spans, issued_at: issuedAt }: DecisionPayload): Amounts[] {
+  #amounts(layout: CapLayout, { spans, scope, issued_at: issuedAt }: DecisionPayload): Amounts[] {
     const now = instantOf(issuedAt);
-    return layout.caps.map(({ account, window }) => {
-      if (account === undefined || window === undefined) return { spent: 0n, held: 0n };
+    const { marks } = this.#state;
+    return layout.caps.map((ref) => {
+      const { account, window, policy, index, cap, task } = ref;
+      const query = { policy: policy.record.id, cap: index, window: cap.window, scope: scope as SpendScope };
+      const granted = marks.granted(query, now);
+      const rung = task === undefined ? undefined : marks.rung(task, now);
+      const more = { ...(granted > 0n && { granted }), ...(rung !== undefined && { rung }) };
+      if (account === undefined || window === undefined) return { spent: 0n, held: 0n, ...more };
       const [start, end] = spans[window] as readonly [number, number];
-      return this.#state.amounts(account, { start, end }, now);
+      return { ...this.#state.amounts(account, { start, end }, now), ...more };
     });
+  }
+
+  /** A cap that the decision says may be passed, and that nobody let it pass. */
+  #unapproved({ call, approved = [] }: DecisionPayload): string | undefined {
+    const given = this.#approvals.get(call);
+    this.#approvals.delete(call);
+    const missing = approved.find((cap) => given?.has(cap) !== true);
+    return missing === undefined ? undefined : `nobody approved that the call passes cap ${missing}`;
   }
 
   /** The open hold that a decision does without, where there is exactly that one. */
@@ -257,7 +291,8 @@ export class Replay {
     const { call } = payload;
     const ending = this.#calls.get(call);
     if (typeof ending === 'object') {
-      const problem = adjustmentProblem(payload, ending);
+      const moved = this.#state.awaited.get(call)?.accounts;
+      const problem = adjustmentProblem(payload, ending, ending.amount, moved);
       return problem === undefined ? undefined : wrong(problem);
     }
     if (ending === 'adjusted') return wrong(`call ${call} was adjusted before`);
@@ -267,9 +302,11 @@ export class Replay {
   }
 }
 
-interface Amounts {
-  spent: bigint;
-  held: bigint;
+type Amounts = Foundation['amounts'][number];
+
+/** True when the provider knows the call, and what it cost is not known yet. */
+function isAwaited({ cost, provider_ref: reference }: SettlementPayload | AdjustmentPayload): boolean {
+  return reference !== undefined && (cost.source === 'hold' || cost.source === 'estimate');
 }
 
 /** The rows of a prices receipt by model, or why they can't be used. */
@@ -345,6 +382,11 @@ function decisionProblem(computed: Decision, recorded: Told): string | undefined
     return `the worst case is ${formatUsd(computed.hold)}, and the hold is ${formatUsd(recorded.hold)}`;
   if (!isSame(computed.route, recorded.route)) {
     return `the route is ${JSON.stringify(computed.route ?? null)}, and the decision has ${JSON.stringify(recorded.route ?? null)}`;
+  }
+  if (!isSame(computed.rule, recorded.rule) || !isSame(computed.uncounted, recorded.uncounted)) {
+    const text = ({ rule, uncounted = [] }: Told): string =>
+      `rule ${rule?.join() ?? 'none'} decides, and caps ${uncounted.join() || 'none'} don't count`;
+    return `by the policies ${text(computed)}, and the decision has: ${text(recorded)}`;
   }
   if (!isSame(computed.shadow, recorded.shadow)) {
     return `shadow policies say ${JSON.stringify(computed.shadow ?? null)}, and the decision has ${JSON.stringify(recorded.shadow ?? null)}`;

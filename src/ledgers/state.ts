@@ -332,7 +332,7 @@ export class LedgerState {
   /** Closed windows leave memory, unless a call that began in them is still in flight. */
   #prune(): void {
     this.#sincePrune = 0;
-    if (this.marks.prune(this.head.time)) this.#hasForgotten = true;
+    if (this.#attic === undefined && this.marks.prune(this.head.time)) this.#hasForgotten = true;
     for (const [key, buckets] of this.accounts) {
       for (const [start, bucket] of buckets) {
         if (bucket.end === 0 || bucket.end > this.head.time || bucket.held > 0n) continue;
