@@ -26,7 +26,9 @@ export interface Foundation {
 export function rehydrate(payload: DecisionPayload, foundation: Foundation): DecideInput {
   const { policies, layout, prices, amounts, frozen } = foundation;
   const notEffective = new Set(payload.not_effective);
-  const replayed = (payload.request.capabilities ?? []).flatMap((each, index) => (each.replayed ? [index] : []));
+  const replayed = (payload.request.capabilities ?? []).flatMap((each, index) =>
+    each.replayed ? [index] : [],
+  );
   return {
     now: instantOf(payload.issued_at),
     scope: payload.scope as SpendScope,
@@ -75,7 +77,17 @@ function requestOf(request: DecisionPayload['request']): RequestFacts {
 
 type CapabilityMember = NonNullable<DecisionPayload['request']['capabilities']>[number];
 
-function capabilityOf({ caps, exp, iss, jti, max, nbf, problem, sha256, sub }: CapabilityMember): PresentedCapability {
+function capabilityOf({
+  caps,
+  exp,
+  iss,
+  jti,
+  max,
+  nbf,
+  problem,
+  sha256,
+  sub,
+}: CapabilityMember): PresentedCapability {
   return {
     hash: sha256,
     ...(iss !== undefined && { issuer: iss }),

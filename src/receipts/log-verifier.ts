@@ -14,7 +14,6 @@ import type { KeyPayload, Payload, Receipt } from './payloads.ts';
 import { headAfter, instantOf, keyProofText, type Head } from './seal.ts';
 import { verifyingKey, type VerifyingKey } from '#platform';
 
-
 /** What is known before the first line is read. Trust never comes from the log itself. */
 export interface Trust {
   /** Public keys that the verifier holds from elsewhere: the installation key, or a root. 32 bytes each. */

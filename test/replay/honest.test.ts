@@ -7,7 +7,15 @@ import { blockedError } from '../../src/errors.ts';
 import { guardWith } from '../../src/guard.ts';
 import type { Draft } from '../../src/receipts/payloads.ts';
 import { Replay, type ReplayVerdict } from '../../src/replay.ts';
-import { callOf, policyOf, range, refusal, settleAt, TOKEN_NANO, totalCap } from '../../src/testing/conformance-kit.ts';
+import {
+  callOf,
+  policyOf,
+  range,
+  refusal,
+  settleAt,
+  TOKEN_NANO,
+  totalCap,
+} from '../../src/testing/conformance-kit.ts';
 import { testPrices } from '../../src/testing/test-guard.ts';
 import { temporaryFolder } from '../node/temporary-folder.ts';
 import { makeTraffic, TRAFFIC_START } from './traffic.ts';
@@ -88,7 +96,10 @@ it('a clock that was wrong for long: what was spent before still counts when it 
   const policy = policyOf([totalCap(1000, { window: 'per_day' })]);
   const guard = guardWith(
     { policy, ledger, waitForHoldsMs: 0 },
-    { now: () => clock.now, priceOf: testPrices({ 'conformance/model': { inputCentsPerKtok: 0, outputCentsPerKtok: '0.1' } }) },
+    {
+      now: () => clock.now,
+      priceOf: testPrices({ 'conformance/model': { inputCentsPerKtok: 0, outputCentsPerKtok: '0.1' } }),
+    },
   );
   await settleAt(await guard.begin(callOf(900)), 900);
   clock.now += 3 * 86_400_000;

@@ -186,7 +186,11 @@ function addExplain(agentguard: Command): void {
     )
     .option('--key <key>', 'pin an installation key: thumbprint, public key or JWK file; repeatable', collect)
     .option('--log-id <id>', 'pin the log, so that another one of the same key is refused')
-    .option('--root <key>', 'pin a root that certifies the log’s key: public key or JWK file; repeatable', collect)
+    .option(
+      '--root <key>',
+      'pin a root that certifies the log’s key: public key or JWK file; repeatable',
+      collect,
+    )
     .option('--certificate <file>', 'a certificate by the root; repeatable', collect)
     .option('--json', 'print one JSON document')
     .addHelpText('after', EXPLAIN_HELP)

@@ -32,18 +32,29 @@ const faults = vi.hoisted((): Faults => ({ calls: [], failAt: -1, code: 'EIO' })
 const strike = vi.hoisted(() => (name: string): Error | undefined => {
   const isIt = faults.calls.length === faults.failAt;
   faults.calls.push(name);
-  return isIt ? Object.assign(new Error(`${faults.code}: as the test wants it, ${name}`), { code: faults.code }) : undefined;
+  return isIt
+    ? Object.assign(new Error(`${faults.code}: as the test wants it, ${name}`), { code: faults.code })
+    : undefined;
 });
 
 vi.mock('node:fs', async (importOriginal) => {
   const real = await importOriginal<typeof fs>();
-  const failing = (name: string): unknown => (...args: unknown[]) => {
-    const error = strike(name);
-    if (error === undefined) return (real as unknown as Record<string, (...args: unknown[]) => unknown>)[name]?.(...args);
-    // A write that fails may have written some of it.
-    if (name === 'writeSync') real.writeSync(args[0] as number, args[1] as Uint8Array, args[2] as number, Math.floor((args[3] as number) / 2));
-    throw error;
-  };
+  const failing =
+    (name: string): unknown =>
+    (...args: unknown[]) => {
+      const error = strike(name);
+      if (error === undefined)
+        return (real as unknown as Record<string, (...args: unknown[]) => unknown>)[name]?.(...args);
+      // A write that fails may have written some of it.
+      if (name === 'writeSync')
+        real.writeSync(
+          args[0] as number,
+          args[1] as Uint8Array,
+          args[2] as number,
+          Math.floor((args[3] as number) / 2),
+        );
+      throw error;
+    };
   const names = ['writeSync', 'fsyncSync', 'ftruncateSync', 'writeFileSync', 'linkSync', 'renameSync'];
   const fdatasync = (fd: number, done: (error: Error | null) => void): void => {
     const error = strike('fdatasync');
@@ -72,7 +83,11 @@ vi.mock('node:fs/promises', async (importOriginal) => {
       },
     });
   };
-  return { ...real, open, rename: (from: string, to: string) => maybe('rename', () => real.rename(from, to)) };
+  return {
+    ...real,
+    open,
+    rename: (from: string, to: string) => maybe('rename', () => real.rename(from, to)),
+  };
 });
 
 interface Told {
@@ -111,13 +126,26 @@ interface Start {
   torn?: string;
 }
 
-async function expectSound({ kept, torn }: Start, dir: string, told: readonly Told[], what: string): Promise<void> {
+async function expectSound(
+  { kept, torn }: Start,
+  dir: string,
+  told: readonly Told[],
+  what: string,
+): Promise<void> {
   const { verdict, receipts } = await checkLog(dir);
-  expect({ what, integrity: verdict.integrity, cause: verdict.cause }).toEqual({ what, integrity: 'valid', cause: undefined });
+  expect({ what, integrity: verdict.integrity, cause: verdict.cause }).toEqual({
+    what,
+    integrity: 'valid',
+    cause: undefined,
+  });
   for (const [seq, hash] of kept.entries()) expect(receipts[seq]?.hash, `${what}: receipt ${seq}`).toBe(hash);
-  const lost = told.flatMap((each) => [...each.receipts].filter(([seq, hash]) => receipts[seq]?.hash !== hash));
+  const lost = told.flatMap((each) =>
+    [...each.receipts].filter(([seq, hash]) => receipts[seq]?.hash !== hash),
+  );
   expect({ what, lost }).toEqual({ what, lost: [] });
-  const dropped = receipts.flatMap(({ payload }) => (payload.type === 'recovered' ? [payload.dropped_sha256] : []));
+  const dropped = receipts.flatMap(({ payload }) =>
+    payload.type === 'recovered' ? [payload.dropped_sha256] : [],
+  );
   if (torn === undefined) return;
   expect({ what, times: dropped.filter((digest) => digest === torn).length }).toEqual({ what, times: 1 });
 }
@@ -156,30 +184,44 @@ beforeEach(() => {
 describe('every call that writes to the disk', () => {
   it.each(['ENOSPC', 'EIO'])('may fail once with %s on a new log', { timeout: 240_000 }, async (code) => {
     const { failed, refused } = await sweep({ dir: temporaryFolder, kept: [] }, code);
-    for (const name of ['writeSync', 'fdatasync', 'fsyncSync', 'writeFileSync', 'linkSync', 'handle.writeFile', 'handle.datasync', 'rename'])
+    for (const name of [
+      'writeSync',
+      'fdatasync',
+      'fsyncSync',
+      'writeFileSync',
+      'linkSync',
+      'handle.writeFile',
+      'handle.datasync',
+      'rename',
+    ])
       expect([...failed], name).toContain(name);
     expect(refused).toBeGreaterThan(10);
   });
 
-  it.each(['ENOSPC', 'EIO'])('may fail once with %s while what a crash left is put aside', { timeout: 240_000 }, async (code) => {
-    const image = await makeImage(3, 2);
-    const torn = image.bytes.subarray(0, image.bytes.length - 9);
-    const whole = image.starts.length - 2;
-    const dir = (): string => {
-      const copy = temporaryFolder();
-      cpSync(image.dir, copy, { recursive: true });
-      // The mocked one counts; this is the test's own.
-      const { failAt } = faults;
-      faults.failAt = -1;
-      writeFileSync(join(copy, LOG_FILE), torn);
-      Object.assign(faults, { calls: [], failAt });
-      return copy;
-    };
-    const start = { dir, kept: hashesOf(image, whole), torn: sha256Of(torn.subarray(image.starts[whole])) };
-    const { failed, refused } = await sweep(start, code);
-    for (const name of ['ftruncateSync', 'fsyncSync', 'writeFileSync', 'writeSync']) expect([...failed]).toContain(name);
-    expect(refused).toBeGreaterThan(10);
-  });
+  it.each(['ENOSPC', 'EIO'])(
+    'may fail once with %s while what a crash left is put aside',
+    { timeout: 240_000 },
+    async (code) => {
+      const image = await makeImage(3, 2);
+      const torn = image.bytes.subarray(0, image.bytes.length - 9);
+      const whole = image.starts.length - 2;
+      const dir = (): string => {
+        const copy = temporaryFolder();
+        cpSync(image.dir, copy, { recursive: true });
+        // The mocked one counts; this is the test's own.
+        const { failAt } = faults;
+        faults.failAt = -1;
+        writeFileSync(join(copy, LOG_FILE), torn);
+        Object.assign(faults, { calls: [], failAt });
+        return copy;
+      };
+      const start = { dir, kept: hashesOf(image, whole), torn: sha256Of(torn.subarray(image.starts[whole])) };
+      const { failed, refused } = await sweep(start, code);
+      for (const name of ['ftruncateSync', 'fsyncSync', 'writeFileSync', 'writeSync'])
+        expect([...failed]).toContain(name);
+      expect(refused).toBeGreaterThan(10);
+    },
+  );
 });
 
 it('a lock whose holder is gone is free, and one whose holder lives is not', async () => {

@@ -175,14 +175,54 @@ export async function keyAttacks(): Promise<CorpusCase[]> {
   const replacing = (old: Signer): string[] => admission(lines, fresh, INSTALLATION, { replaces: old.kid });
   const replaced = /signed by a key that was replaced before/;
   return [
-    honest('the installation key replaced, and its follower speaks for the log', admission(followed(replacing(INSTALLATION), fresh), ATTACKER, fresh), {}, 'keys'),
+    honest(
+      'the installation key replaced, and its follower speaks for the log',
+      admission(followed(replacing(INSTALLATION), fresh), ATTACKER, fresh),
+      {},
+      'keys',
+    ),
     honest('an admitted key replaced', followed(replacing(ADMITTED), fresh), {}, 'keys'),
-    honest('replaced twice', admission(replacing(INSTALLATION), ATTACKER, fresh, { replaces: fresh.kid }), {}, 'keys'),
-    bad('keys', 'the installation key used after it was replaced', followed(replacing(INSTALLATION), INSTALLATION), next + 1, replaced),
-    bad('keys', 'an admitted key used after it was replaced', followed(replacing(ADMITTED), ADMITTED), next + 1, replaced),
-    bad('keys', 'a replaced key admitted again', admission(replacing(ADMITTED), ADMITTED, INSTALLATION), next + 1, /admits a key that was replaced/),
-    bad('keys', 'a key that replaces itself', admission(lines, INSTALLATION, INSTALLATION, { replaces: INSTALLATION.kid }), next, /can’t replace itself/),
-    bad('keys', 'a key that replaces one that there is not', admission(lines, fresh, INSTALLATION, { replaces: ATTACKER.kid }), next, /had not admitted/),
+    honest(
+      'replaced twice',
+      admission(replacing(INSTALLATION), ATTACKER, fresh, { replaces: fresh.kid }),
+      {},
+      'keys',
+    ),
+    bad(
+      'keys',
+      'the installation key used after it was replaced',
+      followed(replacing(INSTALLATION), INSTALLATION),
+      next + 1,
+      replaced,
+    ),
+    bad(
+      'keys',
+      'an admitted key used after it was replaced',
+      followed(replacing(ADMITTED), ADMITTED),
+      next + 1,
+      replaced,
+    ),
+    bad(
+      'keys',
+      'a replaced key admitted again',
+      admission(replacing(ADMITTED), ADMITTED, INSTALLATION),
+      next + 1,
+      /admits a key that was replaced/,
+    ),
+    bad(
+      'keys',
+      'a key that replaces itself',
+      admission(lines, INSTALLATION, INSTALLATION, { replaces: INSTALLATION.kid }),
+      next,
+      /can’t replace itself/,
+    ),
+    bad(
+      'keys',
+      'a key that replaces one that there is not',
+      admission(lines, fresh, INSTALLATION, { replaces: ATTACKER.kid }),
+      next,
+      /had not admitted/,
+    ),
     honest('a key admitted and used', followed(admission(lines, fresh, INSTALLATION), fresh), {}, 'keys'),
     honest(
       'a key admitted twice',
