@@ -41,6 +41,8 @@ function compileBare(schema: AnySchema): Fits {
       return (value) => typeof value === 'string';
     case 'number':
       return (value) => typeof value === 'number';
+    case 'boolean':
+      return (value) => typeof value === 'boolean';
     case 'unknown':
       return () => true;
     case 'literal':

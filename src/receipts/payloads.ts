@@ -214,11 +214,15 @@ export const PAYLOADS = {
         limit: v.picklist(['own', 'injected', 'clamped', 'model', 'none']),
         max_output_tokens: v.exactOptional(whole),
         max_price: v.exactOptional(
-          v.strictObject({
-            input: v.exactOptional(text),
-            output: v.exactOptional(text),
-            request: v.exactOptional(text),
-          }),
+          v.pipe(
+            v.unknown(),
+            noList,
+            v.strictObject({
+              input: v.exactOptional(text),
+              output: v.exactOptional(text),
+              request: v.exactOptional(text),
+            }),
+          ),
         ),
         model: text,
       }),
