@@ -3,7 +3,7 @@
  * streaming: takes receipts that verified, in order, and says which one is the first that doesn't follow.
  */
 import { capLayout, type CapLayout } from './accounts.ts';
-import { decide, type Decision } from './decide.ts';
+import { decide } from './decide.ts';
 import { RecentMap } from './ledgers/recent-map.ts';
 import { LedgerState } from './ledgers/state.ts';
 import { formatUsd } from './money.ts';
@@ -17,9 +17,9 @@ import type {
   Receipt,
   SettlementPayload,
 } from './receipts/payloads.ts';
-import { canonicalJson } from './receipts/canonical-json.ts';
 import { instantOf, instantText } from './receipts/seal.ts';
 import { recordedDecision, rehydrate, type Foundation } from './rehydrate.ts';
+import { decisionProblem, markProblem } from './replay-decision.ts';
 import { adjustmentProblem, settlementProblem, type OpenCall } from './replay-endings.ts';
 import { spanProblem } from './replay-spans.ts';
 import { scopeMatches, type SpendScope } from './scope.ts';
@@ -229,8 +229,8 @@ export class Replay {
     const found = balanceProblem(layout, payload, amounts);
     if (found !== undefined) return wrong(found.cause + this.#lostHold(found));
     const frozen = this.#state.marks.frozen(payload.scope as SpendScope);
-    const unasked = this.#unapproved(payload);
-    if (unasked !== undefined) return wrong(unasked);
+    const unmarked = markProblem(payload, amounts, frozen) ?? this.#unapproved(payload);
+    if (unmarked !== undefined) return wrong(unmarked);
     const computed = decide(rehydrate(payload, { policies, layout, prices, amounts, frozen }));
     const difference = decisionProblem(computed, recordedDecision(payload));
     return difference === undefined ? spans : wrong(difference);
@@ -369,33 +369,4 @@ function balanceProblem(
     };
   }
   return undefined;
-}
-
-type Told = Omit<Decision, 'retryAt' | 'detail'>;
-
-function decisionProblem(computed: Decision, recorded: Told): string | undefined {
-  const words = ({ decision, reason, cap }: Told): string =>
-    `${decision} (${reason}${cap === undefined ? '' : `, cap ${cap}`})`;
-  if (words(computed) !== words(recorded))
-    return `the policies lead to ${words(computed)}, and the decision is ${words(recorded)}`;
-  if (computed.hold !== recorded.hold)
-    return `the worst case is ${formatUsd(computed.hold)}, and the hold is ${formatUsd(recorded.hold)}`;
-  if (!isSame(computed.route, recorded.route)) {
-    return `the route is ${JSON.stringify(computed.route ?? null)}, and the decision has ${JSON.stringify(recorded.route ?? null)}`;
-  }
-  if (!isSame(computed.rule, recorded.rule) || !isSame(computed.uncounted, recorded.uncounted)) {
-    const text = ({ rule, uncounted = [] }: Told): string =>
-      `rule ${rule?.join() ?? 'none'} decides, and caps ${uncounted.join() || 'none'} don't count`;
-    return `by the policies ${text(computed)}, and the decision has: ${text(recorded)}`;
-  }
-  if (!isSame(computed.shadow, recorded.shadow)) {
-    return `shadow policies say ${JSON.stringify(computed.shadow ?? null)}, and the decision has ${JSON.stringify(recorded.shadow ?? null)}`;
-  }
-  return undefined;
-}
-
-/** For plain values, whatever order their members have. */
-function isSame(a: object | undefined, b: object | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return canonicalJson(a) === canonicalJson(b);
 }
