@@ -1,0 +1,161 @@
+/** Requests and answers that nobody would send by accident, and some that people do. */
+import { createOpenAI } from '@ai-sdk/openai';
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
+import { defaultSettingsMiddleware, generateText, streamText, wrapLanguageModel } from 'ai';
+import { describe, expect, it } from 'vitest';
+import { spendGuard, toGuardedResponse } from '../../middleware/ai-sdk.ts';
+import { blockedError } from '../../src/index.ts';
+import { HAIKU, ladder, openDesk, OPUS, policyOf, WIDE, type Desk } from './ai-sdk-kit.ts';
+import { guardedClient, MAJORS } from './openai-kit.ts';
+
+const prompt = 'Say something.';
+const messages = [{ role: 'user' as const, content: prompt }];
+
+async function reasonOf(call: PromiseLike<unknown>): Promise<string | undefined> {
+  return Promise.resolve(call).then(
+    () => undefined,
+    (error: unknown) => {
+      const blocked = blockedError(error);
+      if (blocked === undefined) throw error;
+      return blocked.reason;
+    },
+  );
+}
+
+describe.each(MAJORS)('the OpenAI client $name', (major) => {
+  const long = { outputTokens: 20_000 };
+
+  it('takes no limit of another endpoint for one of its own', async () => {
+    await using desk = await openDesk(policyOf([WIDE], { maxOutputTokens: 500 }), { reply: long });
+    const client = guardedClient(major, desk);
+    await client.chat.completions.create({ model: OPUS, messages, max_output_tokens: 10 } as never);
+    await client.responses.create({ model: OPUS, input: prompt, max_tokens: 10 } as never);
+    await client.responses.create({ model: OPUS, input: prompt, max_completion_tokens: 10 } as never);
+    expect(desk.bodies()).toMatchObject([
+      { max_tokens: 500 },
+      { max_output_tokens: 500 },
+      { max_output_tokens: 500 },
+    ]);
+    expect(desk.warnings()).not.toContain('over_hold');
+    expect(await desk.spent()).toBe(desk.sim.billed);
+  });
+
+  it('knows a reference to kept input without its type', async () => {
+    await using desk = await openDesk();
+    const client = guardedClient(major, desk);
+    const input = [{ id: 'msg_1' }, { id: 'msg_2', type: null }];
+    for (const item of input) {
+      const call = client.responses.create({ model: OPUS, input: [item] as never, max_output_tokens: 10 });
+      expect(await reasonOf(call)).toBe('unbounded_cost');
+    }
+    expect(desk.sim.requests).toHaveLength(0);
+  });
+
+  it('counts a prompt that stands beside the messages', async () => {
+    await using desk = await openDesk();
+    const client = guardedClient(major, desk);
+    const more = { prompt: 'word '.repeat(20_000), system: 'word '.repeat(20_000) };
+    await client.chat.completions.create({ model: OPUS, messages, max_tokens: 10, ...more } as never);
+    const [decision] = await desk.receipts('decision');
+    expect(decision?.request.input_tokens).toBeGreaterThan(30_000);
+  });
+});
+
+describe('the AI SDK', () => {
+  async function refused(
+    desk: Desk,
+    options: object,
+    model: 'chat' | 'responses' | 'compatible',
+  ): Promise<unknown> {
+    const openai = createOpenAI({ apiKey: 'k', baseURL: desk.sim.url });
+    const compatible = createOpenAICompatible({ name: 'openrouter', baseURL: desk.sim.url });
+    const models = {
+      chat: () => openai.chat('gpt-5'),
+      responses: () => openai.responses('gpt-5'),
+      compatible: () => compatible('openai/gpt-5'),
+    };
+    return reasonOf(
+      generateText({
+        model: desk.wrap(models[model]()),
+        prompt,
+        maxOutputTokens: 20,
+        providerOptions: { [model === 'compatible' ? 'openrouter' : 'openai']: options as never },
+      }),
+    );
+  }
+
+  it.each([
+    ['chat', { prediction: { type: 'content', content: 'x' } }],
+    ['compatible', { prediction: { type: 'content', content: 'x' } }],
+    ['responses', { reasoningMode: 'pro' }],
+    ['responses', { contextManagement: [{ type: 'compaction', compactThreshold: 1000 }] }],
+  ] as const)('refuses what the OpenAI client refuses: %s %j', async (model, options) => {
+    await using desk = await openDesk();
+    expect(await refused(desk, options, model)).toBe('unbounded_cost');
+    expect(desk.sim.requests).toHaveLength(0);
+  });
+
+  it('leaves no fallback after a downgrade, though middleware inside names one', async () => {
+    await using desk = await openDesk(policyOf([ladder(HAIKU)]));
+    const inner = wrapLanguageModel({
+      model: desk.openrouter()(OPUS),
+      middleware: defaultSettingsMiddleware({
+        settings: { providerOptions: { openrouter: { models: [OPUS], n: 3 } } },
+      }),
+    });
+    const model = wrapLanguageModel({ model: inner, middleware: spendGuard(desk.guard) });
+    await generateText({ model, prompt, maxOutputTokens: 20 });
+    const [body] = desk.bodies();
+    expect(body?.['model']).toBe(HAIKU);
+    expect(body?.['models'] ?? [HAIKU]).toEqual([HAIKU]);
+    expect(body?.['n'] ?? 1).toBe(1);
+  });
+
+  it('answers 402 also where nobody reads the copy of the stream', async () => {
+    await using desk = await openDesk(policyOf([{ ...WIDE, amountCents: 0 }]));
+    const result = streamText({ model: desk.model(), prompt, onError: () => {} });
+    const response = await toGuardedResponse(result, { consumeSseStream: () => {} });
+    expect(response.status).toBe(402);
+  });
+});
+
+describe('a stream with CRLF', () => {
+  it.each(MAJORS)(
+    'gives every event as it comes to $name',
+    async (major) => {
+      await using desk = await openDesk();
+      let sendMore: (() => void) | undefined;
+      const encoder = new TextEncoder();
+      const piece = (content: string, more: object = {}) =>
+        encoder.encode(
+          `data: ${JSON.stringify({ id: 'c', model: 'gpt-5-mini', choices: [{ index: 0, delta: { content } }], ...more })}\r\n\r\n`,
+        );
+      const fetch = async (): Promise<Response> =>
+        new Response(
+          new ReadableStream<Uint8Array>({
+            async start(controller) {
+              controller.enqueue(piece('one'));
+              await new Promise<void>((resolve) => (sendMore = resolve));
+              controller.enqueue(piece('two'));
+              controller.close();
+            },
+          }),
+          { headers: { 'content-type': 'text/event-stream' } },
+        );
+      const client = guardedClient(major, desk, { fetch }, { provider: 'openai' });
+      const stream = await client.chat.completions.create({
+        model: 'gpt-5-mini',
+        messages,
+        max_completion_tokens: 20,
+        stream: true,
+      });
+      const seen: unknown[] = [];
+      for await (const { choices } of stream) {
+        seen.push(choices[0]?.delta.content);
+        sendMore?.();
+      }
+      expect(seen).toEqual(['one', 'two']);
+    },
+    5000,
+  );
+});
