@@ -66,6 +66,8 @@ export function feeInBody(body: Fields): string | undefined {
     .find(({ id, enabled }) => enabled !== false && !FREE_PLUGINS.has(id));
   if (plugin !== undefined) return `the fee of plugin ${JSON.stringify(plugin['id'])} has no bound`;
   if (isFields(body['web_search_options'])) return 'the fee of web_search_options has no bound';
+  const { search_parameters: search } = body;
+  if (isFields(search) && search['mode'] !== 'off') return 'the fee of search_parameters has no bound';
   if (isFields(body['preset']) || typeof body['preset'] === 'string') return 'a preset may name other models';
   const { models, n, modalities, provider, service_tier: tier } = body;
   const areNames = Array.isArray(models) && models.every((id) => typeof id === 'string');
@@ -98,7 +100,9 @@ function choicesIn(body: Fields): number {
 export function readBody(body: Fields, otherwise: string, limits?: readonly string[]): Wire {
   const model = typeof body['model'] === 'string' ? body['model'] : otherwise;
   const limit = limitIn(body, limits);
-  const reasoningTokens = positive(fieldsOf(body['reasoning'])['max_tokens']);
+  const { reasoning, thinking } = body;
+  const reasoningTokens =
+    positive(fieldsOf(reasoning)['max_tokens']) ?? positive(fieldsOf(thinking)['budget_tokens']);
   const unbounded = feeInBody(body);
   return {
     model,
