@@ -77,6 +77,8 @@ export function bodyOf({ model, params }: Sending): Fields {
     model: model.modelId,
     models: own['models'],
     max_tokens: params[limitKey(params)] ?? own['maxTokens'],
+    echo: own['echo'],
+    suffix: own['suffix'],
     reasoning: own['reasoning'],
     plugins: own['plugins'],
     web_search_options: own['web_search_options'],

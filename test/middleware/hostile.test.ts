@@ -4,9 +4,10 @@ import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { defaultSettingsMiddleware, generateText, streamText, wrapLanguageModel } from 'ai';
 import { describe, expect, it } from 'vitest';
 import { spendGuard, toGuardedResponse } from '../../middleware/ai-sdk.ts';
-import { blockedError } from '../../src/index.ts';
+import { guardRoute } from '../../middleware/http.ts';
+import { blockedError, withSpendGuard, withSpendScope } from '../../src/index.ts';
 import { HAIKU, ladder, openDesk, OPUS, policyOf, WIDE, type Desk } from './ai-sdk-kit.ts';
-import { guardedClient, MAJORS } from './openai-kit.ts';
+import { bareClient, guardedClient, MAJORS } from './openai-kit.ts';
 
 const prompt = 'Say something.';
 const messages = [{ role: 'user' as const, content: prompt }];
@@ -58,6 +59,84 @@ describe.each(MAJORS)('the OpenAI client $name', (major) => {
     await client.chat.completions.create({ model: OPUS, messages, max_tokens: 10, ...more } as never);
     const [decision] = await desk.receipts('decision');
     expect(decision?.request.input_tokens).toBeGreaterThan(30_000);
+  });
+
+  it.each<[string, object]>([
+    ['live search', { search_parameters: { mode: 'auto' } }],
+    ['a prediction', { prediction: { type: 'content', content: 'x' } }],
+    ['the prompt in the answer', { echo: true }],
+  ])('refuses %s', async (_name, more) => {
+    await using desk = await openDesk();
+    const call = guardedClient(major, desk).chat.completions.create({
+      model: OPUS,
+      messages,
+      ...more,
+    } as never);
+    expect(await reasonOf(call)).toBe('unbounded_cost');
+    expect(desk.sim.requests).toHaveLength(0);
+  });
+
+  it('sets no limit below a thinking budget, and counts the answers that a search throws away', async () => {
+    await using desk = await openDesk();
+    const client = guardedClient(major, desk);
+    const thinking = { type: 'enabled', budget_tokens: 20_000 };
+    await client.chat.completions.create({ model: OPUS, messages, thinking, best_of: 3 } as never);
+    expect(desk.bodies()[0]?.['max_tokens']).toBeGreaterThan(20_000);
+    expect((await desk.receipts('decision'))[0]?.request.choices).toBe(3);
+  });
+
+  it('takes nothing of other vendors below /projects for free', async () => {
+    await using desk = await openDesk();
+    const path = '/projects/p/locations/l/publishers/google/models/gemini-2.5-pro:generateContent';
+    expect(await reasonOf(guardedClient(major, desk).post(path, { body: {} }))).toBe('unbounded_cost');
+    expect(desk.sim.requests).toHaveLength(0);
+  });
+
+  it('sends the key that the client has now', async () => {
+    await using desk = await openDesk();
+    const bare = bareClient(major, desk.sim.url);
+    bare.apiKey = 'sk-or-rotated';
+    await withSpendGuard(bare, desk.guard).chat.completions.create({ model: OPUS, messages });
+    expect(desk.sim.requests[0]?.headers['authorization']).toBe('Bearer sk-or-rotated');
+  });
+
+  it('watches a stream of another class, as polyfills have it', async () => {
+    await using desk = await openDesk();
+    const answer = [
+      { choices: [{ index: 0, delta: { content: 'one' }, finish_reason: 'stop' }] },
+      { choices: [], usage: { prompt_tokens: 10, completion_tokens: 1, total_tokens: 11 } },
+    ];
+    const lines = [...answer.map((each) => JSON.stringify({ model: 'gpt-5-mini', ...each })), '[DONE]'];
+    const text = lines.map((line) => `data: ${line}\n\n`).join('');
+    const fetch = (): Promise<Response> => {
+      const response = new Response(text, { headers: { 'content-type': 'text/event-stream' } });
+      const inner = response.body as ReadableStream<Uint8Array>;
+      const foreign = { locked: false, getReader: () => inner.getReader() };
+      return Promise.resolve(Object.defineProperty(response, 'body', { value: foreign }));
+    };
+    const client = guardedClient(major, desk, { fetch }, { provider: 'openai' });
+    const stream = await client.chat.completions.create({ model: 'gpt-5-mini', messages, stream: true });
+    const seen: unknown[] = [];
+    for await (const { choices } of stream) seen.push(choices[0]?.delta.content);
+    expect(seen).toEqual(['one']);
+    expect(await desk.held()).toBe(0n);
+    expect(await desk.receipts('settlement')).toMatchObject([{ outcome: 'ok', cost: { source: 'tokens' } }]);
+  });
+
+  it('leaves no hold behind an answer that can not be watched', async () => {
+    await using desk = await openDesk();
+    const fetch = (): Promise<Response> =>
+      Promise.resolve(
+        Object.defineProperty(Response.json({}), 'headers', {
+          get: () => {
+            throw new TypeError('no headers');
+          },
+        }),
+      );
+    const client = guardedClient(major, desk, { fetch });
+    await expect(client.chat.completions.create({ model: OPUS, messages })).rejects.toThrow();
+    expect(await desk.held()).toBe(0n);
+    expect(await desk.receipts('settlement')).toMatchObject([{ outcome: 'error', cost: { source: 'hold' } }]);
   });
 });
 
@@ -111,6 +190,24 @@ describe('the AI SDK', () => {
     expect(body?.['n'] ?? 1).toBe(1);
   });
 
+  it('counts texts in options that become part of the prompt', async () => {
+    await using desk = await openDesk();
+    const long = 'word '.repeat(20_000);
+    const openai = createOpenAI({ apiKey: 'sk-or-test', baseURL: desk.sim.url });
+    await generateText({
+      model: desk.wrap(openai.responses('openai/gpt-5')),
+      prompt,
+      maxOutputTokens: 20,
+      providerOptions: { openai: { instructions: long } },
+    });
+    const completion = desk.openrouter().completion(OPUS, { suffix: long } as never);
+    const call = generateText({ model: desk.wrap(completion as never), prompt, maxRetries: 0 });
+    await Promise.resolve(call).catch(() => undefined);
+    for (const { request } of await desk.receipts('decision'))
+      expect(request.input_tokens).toBeGreaterThan(15_000);
+    expect(await desk.receipts('decision')).toHaveLength(2);
+  });
+
   it('answers 402 also where nobody reads the copy of the stream', async () => {
     await using desk = await openDesk(policyOf([{ ...WIDE, amountCents: 0 }]));
     const result = streamText({ model: desk.model(), prompt, onError: () => {} });
@@ -158,4 +255,26 @@ describe('a stream with CRLF', () => {
     },
     5000,
   );
+});
+
+describe('scopes', () => {
+  it('are no promises, maps or other objects that only look empty', () => {
+    for (const given of [Promise.resolve({ userId: 'ann' }), new Map([['userId', 'ann']]), new Response()])
+      expect(() => withSpendScope(given as never, () => 1)).toThrow(/expected an object/);
+    for (const given of [{}, Object.create(null), { userId: undefined }])
+      expect(withSpendScope(given as never, () => 1)).toBe(1);
+  });
+
+  it('that are responses of another class are the answer, and the handler is not run', async () => {
+    const foreign = new (class {
+      get status() {
+        return 401;
+      }
+      get headers() {
+        return new Map();
+      }
+    })();
+    const route = guardRoute({ scope: () => foreign as never }, () => new Response('secret'));
+    expect(await route(new Request('http://app.test/'))).toBe(foreign);
+  });
 });
