@@ -4,7 +4,7 @@
  */
 import type { GuardedCall } from '../src/guarded-call.ts';
 import type { SpendRequest } from '../src/prepare.ts';
-import { fieldsOf, isFields, positive, type Fields } from '../src/wire/fields.ts';
+import { attempt, fieldsOf, isFields, positive, type Fields } from '../src/wire/fields.ts';
 import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
 import { limitIn, LIMITS, type Wire } from '../src/wire/request-body.ts';
 import { hourCacheIn } from './ai-sdk-cache.ts';
@@ -54,7 +54,8 @@ export function withLimit(sending: Sending, limit: number): Sending | undefined 
 
 /**
  * True for an instance of a provider's own class, whose request names its `modelId`. False for wrapped models and
- * for adapters of another version, which would call the original.
+ * for adapters of another version, which would call the original, and for a class whose copies can't be read: private
+ * fields don't come along.
  */
 export function isCloneable(model: object, method: 'doGenerate' | 'doEmbed' = 'doGenerate'): boolean {
   const prototype = Object.getPrototypeOf(model) as Fields | null;
@@ -63,7 +64,9 @@ export function isCloneable(model: object, method: 'doGenerate' | 'doEmbed' = 'd
     return false;
   const version = Object.getOwnPropertyDescriptor(model, 'specificationVersion');
   const isAdapted = version !== undefined && version.value !== (model as Fields)['specificationVersion'];
-  return id !== undefined && 'value' in id && !isAdapted;
+  if (id === undefined || !('value' in id) || isAdapted) return false;
+  const { provider } = model as Fields;
+  return attempt(() => (copyWith(model, {}) as Fields)['provider'] === provider, false);
 }
 
 /** An instance of the same class with some fields replaced. */

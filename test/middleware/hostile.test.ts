@@ -278,3 +278,32 @@ describe('scopes', () => {
     expect(await route(new Request('http://app.test/'))).toBe(foreign);
   });
 });
+
+describe('a model whose class has private fields', () => {
+  class Private {
+    readonly specificationVersion = 'v3';
+    readonly supportedUrls = {};
+    readonly modelId = OPUS;
+    readonly #name = 'mine';
+    calls = 0;
+    get provider(): string {
+      return this.#name;
+    }
+    doGenerate(): Promise<never> {
+      this.calls += 1;
+      return Promise.reject(new Error(this.#name));
+    }
+    doStream(): Promise<never> {
+      return this.doGenerate();
+    }
+  }
+
+  it('is not copied for a downgrade, which is a block then', async () => {
+    await using desk = await openDesk(policyOf([ladder(HAIKU), WIDE]));
+    const model = new Private();
+    const call = generateText({ model: desk.wrap(model as never), prompt, maxOutputTokens: 20 });
+    expect(await reasonOf(call)).toBe('no_route');
+    expect(model.calls).toBe(0);
+    expect([await desk.spent(), await desk.held()]).toEqual([0n, 0n]);
+  });
+});
