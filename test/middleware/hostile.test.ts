@@ -27,7 +27,7 @@ describe.each(MAJORS)('the OpenAI client $name', (major) => {
   const long = { outputTokens: 20_000 };
 
   it('takes no limit of another endpoint for one of its own', async () => {
-    await using desk = await openDesk(policyOf([WIDE], { maxOutputTokens: 500 }), { reply: long });
+    await using desk = await openDesk(policyOf([WIDE], { maxOutputTokens: 500 }), { respond: () => long });
     const client = guardedClient(major, desk);
     await client.chat.completions.create({ model: OPUS, messages, max_output_tokens: 10 } as never);
     await client.responses.create({ model: OPUS, input: prompt, max_tokens: 10 } as never);
