@@ -307,3 +307,37 @@ describe('a model whose class has private fields', () => {
     expect([await desk.spent(), await desk.held()]).toEqual([0n, 0n]);
   });
 });
+
+describe('reasoning that a provider counts apart from the output', () => {
+  const usage = { prompt_tokens: 10, completion_tokens: 5, total_tokens: 315 };
+  const message = { role: 'assistant', content: 'Hi.' };
+  const answer = {
+    id: 'c',
+    model: 'gpt-5-mini',
+    choices: [{ index: 0, message, finish_reason: 'stop' }],
+    usage,
+  };
+  const fetch = (): Promise<Response> => Promise.resolve(Response.json(answer));
+
+  async function settled(desk: Desk): Promise<unknown> {
+    const [{ usage: told, cost } = {}] = await desk.receipts('settlement');
+    return [told?.output_tokens, cost?.source];
+  }
+
+  it.each(MAJORS)('is paid for, as the total says: $name', async (major) => {
+    await using desk = await openDesk();
+    const client = guardedClient(major, desk, { fetch }, { provider: 'openai' });
+    const { usage: shown } = await client.chat.completions.create({ model: 'gpt-5-mini', messages });
+    expect(shown).toEqual(usage);
+    expect(await settled(desk)).toEqual([305, 'tokens']);
+  });
+
+  it('is paid for, as the total says: an OpenAI-compatible model', async () => {
+    await using desk = await openDesk();
+    const model = createOpenAICompatible({ name: 'mine', baseURL: desk.sim.url, fetch: fetch as never })(
+      'openai/gpt-5-mini',
+    );
+    await generateText({ model: desk.wrap(model), prompt, maxOutputTokens: 400 });
+    expect(await settled(desk)).toEqual([305, 'tokens']);
+  });
+});
