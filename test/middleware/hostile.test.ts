@@ -281,7 +281,7 @@ describe('scopes', () => {
 
 describe('a model whose class has private fields', () => {
   class Private {
-    readonly specificationVersion = 'v3';
+    readonly specificationVersion = 'v4';
     readonly supportedUrls = {};
     readonly modelId = OPUS;
     readonly #name = 'mine';
