@@ -5,6 +5,7 @@ import type { SpendScope } from '../src/scope.ts';
 import type { CallOutcome } from '../src/settlement.ts';
 import { attempt, fieldsOf, listOf, type Fields } from '../src/wire/fields.ts';
 import { reportedInBody } from '../src/wire/reported.ts';
+import { namesIn } from '../src/wire/request-body.ts';
 import { copyWith, isCloneable } from './ai-sdk-route.ts';
 import { namespaceOf, reportedMetadata } from './ai-sdk-usage.ts';
 import { guardedWhole, settingsWire, type NamedModel } from './ai-sdk-whole.ts';
@@ -42,16 +43,18 @@ function requestOf(model: EmbeddingModelLike, params: Fields): SpendRequest {
   const values = listOf(params['values']);
   const wire = settingsWire(model);
   const unbounded = wire.unbounded ?? unboundedIn(values, params);
+  const { models } = fieldsOf(fieldsOf(params['providerOptions'])['gateway']);
+  const fallbacks = [...new Set([...wire.fallbacks, ...namesIn(models)])];
   return {
     model: wire.model,
     provider: namespaceOf(model.provider),
-    fallbacks: wire.fallbacks,
+    fallbacks,
     prompt: { texts: values.map(String), messages: values.length },
     // embeddings have no output, and a limit can't be less than one
     maxOutputTokens: 1,
     limitCanBeSet: false,
     ...(unbounded !== undefined && { unbounded }),
-    canRoute: (id) => routedTo(model, id) !== undefined && wire.fallbacks.length === 0,
+    canRoute: (id) => routedTo(model, id) !== undefined && fallbacks.length === 0,
   };
 }
 

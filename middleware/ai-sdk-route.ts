@@ -4,9 +4,9 @@
  */
 import type { GuardedCall } from '../src/guarded-call.ts';
 import type { SpendRequest } from '../src/prepare.ts';
-import { fieldsOf, isFields, positive, type Fields } from '../src/wire/fields.ts';
+import { attempt, fieldsOf, isFields, positive, type Fields } from '../src/wire/fields.ts';
 import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
-import { limitIn, type Wire } from '../src/wire/request-body.ts';
+import { limitIn, LIMITS, type Wire } from '../src/wire/request-body.ts';
 import { hourCacheIn } from './ai-sdk-cache.ts';
 import { featuresOf, withCeiling, withOptions } from './ai-sdk-ceiling.ts';
 import { namespaceOf, promptShape } from './ai-sdk-usage.ts';
@@ -33,11 +33,12 @@ export function withLimit(sending: Sending, limit: number): Sending | undefined 
     changed = { model, params: { ...params, [key]: limit } };
     const named = bodyOf(changed);
     const completion = positive(named['max_completion_tokens']) !== undefined;
-    if (!completion && limitIn(named) === limit) return changed;
+    if (!completion && limitIn(named, LIMITS.chat) === limit) return changed;
     if (completion && bodyOf(sending)['max_tokens'] == null) changed = { model, params };
     if (completion) changed = withOptions(changed, { max_completion_tokens: limit });
     // `extraBody` comes after the call's own limit, the provider's options after both
-    if (limitIn(bodyOf(changed)) !== limit) changed = withOptions(changed, { max_tokens: limit });
+    if (limitIn(bodyOf(changed), LIMITS.chat) !== limit)
+      changed = withOptions(changed, { max_tokens: limit });
   } else {
     const added = addedBudget(sending);
     if (added === 'unknown' || limit <= added) return undefined;
@@ -53,7 +54,8 @@ export function withLimit(sending: Sending, limit: number): Sending | undefined 
 
 /**
  * True for an instance of a provider's own class, whose request names its `modelId`. False for wrapped models and
- * for adapters of another version, which would call the original.
+ * for adapters of another version, which would call the original, and for a class whose copies can't be read: private
+ * fields don't come along.
  */
 export function isCloneable(model: object, method: 'doGenerate' | 'doEmbed' = 'doGenerate'): boolean {
   const prototype = Object.getPrototypeOf(model) as Fields | null;
@@ -62,7 +64,9 @@ export function isCloneable(model: object, method: 'doGenerate' | 'doEmbed' = 'd
     return false;
   const version = Object.getOwnPropertyDescriptor(model, 'specificationVersion');
   const isAdapted = version !== undefined && version.value !== (model as Fields)['specificationVersion'];
-  return id !== undefined && 'value' in id && !isAdapted;
+  if (id === undefined || !('value' in id) || isAdapted) return false;
+  const { provider } = model as Fields;
+  return attempt(() => (copyWith(model, {}) as Fields)['provider'] === provider, false);
 }
 
 /** An instance of the same class with some fields replaced. */
@@ -128,13 +132,17 @@ export function withModel(sending: Sending, id: string, resolve?: ResolveModel):
 
 /**
  * A model inside another wrapper may name more models than can be seen. The names that were decided on are written
- * out, so that no other can be in the request.
+ * out, so that no other can be in the request. A call that is sent elsewhere names each by a value, for middleware
+ * that fills in defaults takes `undefined` for a place to fill; any other is as it would be without the guard.
  */
-export function pinned(sending: Sending): Sending {
+export function pinned(sending: Sending, isRouted: boolean): Sending {
   const { model } = sending;
   if (!isWrapped(model) || namespaceOf(model.provider) !== 'openrouter') return sending;
-  const { models, n, max_tokens, max_completion_tokens, ...seen } = bodyOf(sending);
-  return withOptions(sending, { model: seen['model'], models, n, max_tokens, max_completion_tokens });
+  const { model: named, models, n, max_tokens, max_completion_tokens } = bodyOf(sending);
+  const seen = { model: named, models, n, max_tokens, max_completion_tokens };
+  const none = { models: [named], n: 1, max_tokens: null, max_completion_tokens: null };
+  const written = Object.entries(seen).filter(([, value]) => value !== undefined && value !== null);
+  return withOptions(sending, isRouted ? { ...none, ...Object.fromEntries(written) } : seen);
 }
 
 /**

@@ -6,7 +6,7 @@ import type { PromptFile, PromptImage, PromptShape } from '../src/estimate.ts';
 import type { CallOutcome } from '../src/settlement.ts';
 import type { ReportedUsage } from '../src/usage.ts';
 import { attempt, fieldsOf, isFields, json, listOf, sum, textOf, type Fields } from '../src/wire/fields.ts';
-import { openRouterCost, openRouterUpstream } from '../src/wire/reported.ts';
+import { openRouterCost, openRouterUpstream, wholeOutput } from '../src/wire/reported.ts';
 
 /** `openai` of `openai.responses`: whose options a call reads, and whose price list its models are in. */
 export function namespaceOf(provider: unknown): string {
@@ -79,16 +79,8 @@ export function reportedUsage(
   if (countsApart && typeof inputTokens === 'number') {
     inputTokens += sum(parts.cacheReadTokens, parts.cacheWriteTokens);
   }
-  const { totalTokens } = usage;
-  const reasoning = sum(parts.reasoningTokens);
-  if (
-    typeof totalTokens === 'number' &&
-    typeof inputTokens === 'number' &&
-    typeof outputTokens === 'number'
-  ) {
-    // Some providers count reasoning apart from the output (Gemini in ai 5); their total tells.
-    if (reasoning > 0 && totalTokens === inputTokens + outputTokens + reasoning) outputTokens += reasoning;
-  }
+  const { totalTokens, raw } = usage;
+  outputTokens = wholeOutput(inputTokens, outputTokens, totalTokens ?? fieldsOf(raw)['total_tokens']);
   // Converters turn a missing figure into 0; no call has an empty prompt, and what arrived was not nothing.
   if (inputTokens === 0) inputTokens = undefined;
   if (outputTokens === 0 && sum(from.seenOutputTokens) > 0) outputTokens = undefined;

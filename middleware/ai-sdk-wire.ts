@@ -2,9 +2,18 @@
  * What a call's request will name – models, output limit, fees – wherever a provider of the AI SDK takes it from:
  * the model's settings, the provider's `extraBody`, the call's options. Pure.
  */
-import { fieldsOf, isFields, listOf, positive, type Fields } from '../src/wire/fields.ts';
+import { fieldsOf, isFields, json, listOf, positive, textOf, type Fields } from '../src/wire/fields.ts';
 import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
-import { limitIn, namesIn, promptFieldsIn, readBody, tierFee, type Wire } from '../src/wire/request-body.ts';
+import {
+  feeInBody,
+  limitIn,
+  LIMITS,
+  namesIn,
+  promptFieldsIn,
+  readBody,
+  tierFee,
+  type Wire,
+} from '../src/wire/request-body.ts';
 import { namespaceOf, providerRunTool } from './ai-sdk-usage.ts';
 
 /** A language model of any version of the AI SDK, as far as it is needed here. */
@@ -68,6 +77,8 @@ export function bodyOf({ model, params }: Sending): Fields {
     model: model.modelId,
     models: own['models'],
     max_tokens: params[limitKey(params)] ?? own['maxTokens'],
+    echo: own['echo'],
+    suffix: own['suffix'],
     reasoning: own['reasoning'],
     plugins: own['plugins'],
     web_search_options: own['web_search_options'],
@@ -119,6 +130,18 @@ function optionsRead({ model, params }: Sending): Fields {
   return Object.fromEntries(Object.entries(options).filter(([name]) => read.includes(name)));
 }
 
+/** True where old parts of a conversation are to be summed up: by a model, at a price beyond the call's own limit. */
+function compacts({ contextManagement, compaction, compactionTrigger }: Fields): boolean {
+  if (isFields(compaction) || compactionTrigger === true) return true;
+  const edits = [...listOf(contextManagement), ...listOf(fieldsOf(contextManagement)['edits'])];
+  return edits.some((edit) => String(fieldsOf(edit)['type']).startsWith('compact'));
+}
+
+/** Options of OpenAI's models that are, in the bodies of others, fields that say the same. */
+function feeAsInBody({ prediction, echo }: Fields): string | undefined {
+  return feeInBody({ prediction, echo });
+}
+
 /** Options of providers that write their bodies themselves, by which a call may cost more than its tokens. */
 function feeInOptions(all: Fields): string | undefined {
   for (const [name, value] of Object.entries(all)) {
@@ -128,6 +151,11 @@ function feeInOptions(all: Fields): string | undefined {
     if (dear !== undefined) return dear;
     if (speed === 'fast' || inferenceGeo === 'us')
       return `${name}: speed and inferenceGeo have prices of their own`;
+    const asInBody = feeAsInBody(options);
+    if (asInBody !== undefined) return `${name}.${asInBody}`;
+    const { reasoningMode: mode } = options;
+    if (mode != null && mode !== 'standard') return `${name}.reasoningMode: ${json(mode)} has no known bound`;
+    if (compacts(options)) return `${name}: summing up a conversation has no bound`;
     const stored = ['previousResponseId', 'conversation', 'thread', 'cachedContent'].find(
       (key) => options[key] != null,
     );
@@ -189,7 +217,7 @@ function ownLimit({ params }: Sending, options: Fields, added: number | 'unknown
 
 /** The output limit that the request of a call will carry. */
 export function limitOf(sending: Sending): number | undefined {
-  if (writesOptions(sending.model)) return limitIn(bodyOf(sending));
+  if (writesOptions(sending.model)) return limitIn(bodyOf(sending), LIMITS.chat);
   const options = optionsRead(sending);
   return ownLimit(sending, options, addedBudget(sending, options));
 }
@@ -203,13 +231,20 @@ export function modelOf(sending: Sending): string {
   return typeof named === 'string' ? named : model.modelId;
 }
 
-function ownWire(sending: Sending): Wire {
+/** Texts in options that become part of the prompt. */
+function textBeside(options: Fields): string | undefined {
+  const given = Object.values(options).map(fieldsOf);
+  return textOf(given.flatMap((each) => [textOf(each['instructions']), textOf(each['suffix'])]).join(''));
+}
+
+function ownWire(sending: Sending): OptionsWire {
   const options = optionsRead(sending);
   const added = addedBudget(sending, options);
   const limit = ownLimit(sending, options, added);
   const { thinkingBudget } = fieldsOf(fieldsOf(options['google'])['thinkingConfig']);
   const budget = added === 'unknown' || added === 0 ? positive(thinkingBudget) : added + 1;
   const unbounded = feeInOptions(options);
+  const extraText = textBeside(options);
   return {
     model: modelOf(sending),
     fallbacks: [
@@ -220,6 +255,7 @@ function ownWire(sending: Sending): Wire {
     choices: 1,
     ...(budget !== undefined && { reasoningTokens: budget }),
     ...(unbounded !== undefined && { unbounded }),
+    ...(extraText !== undefined && { extraText }),
   };
 }
 
@@ -232,7 +268,7 @@ export function readWire(sending: Sending): OptionsWire {
     return fee === undefined ? wire : { ...wire, unbounded: fee };
   }
   const body = bodyOf(sending);
-  const wire = readBody(body, sending.model.modelId);
+  const wire = readBody(body, sending.model.modelId, LIMITS.chat);
   const inPrompt = promptFieldsIn(body);
   const unreadable =
     UNREADABLE in body ? 'transformRequestBody failed when it was asked what it will send' : undefined;

@@ -152,7 +152,7 @@ export function spendGuard(policy: Guarding, options: AiSdkGuardOptions = {}): S
     }
     if (carried === undefined) throw await notCarriedOut(call, request.model);
     const counts = call.reason !== 'no_caps' && call.reason !== 'shadow';
-    const sending = counts ? tellingCost(pinned(carried)) : carried;
+    const sending = counts ? tellingCost(pinned(carried, target !== undefined)) : carried;
     const isUnchanged = sending.model === model && sending.params === given;
     const named = sending === asked ? request.model : modelOf(sending);
     const to: SentTo = { provider: sending.model.provider, model: named };

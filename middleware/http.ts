@@ -4,6 +4,11 @@ import { blockedResponse } from './http-response.ts';
 
 export { blockedResponse } from './http-response.ts';
 
+/** True for a response, of whichever class: polyfills and other copies of `fetch` have classes of their own. */
+function isResponse(given: SpendScope | Response): given is Response {
+  return given instanceof Response || ('headers' in given && 'status' in given);
+}
+
 export interface GuardRouteOptions<Request> {
   /**
    * Who is calling, from what the server itself knows of the request: a session, a verified token, a header that your
@@ -28,7 +33,7 @@ export function guardRoute<Request, Rest extends unknown[]>(
 ): (request: Request, ...rest: Rest) => Promise<Response> {
   return async (request, ...rest) => {
     const given = await scope(request);
-    if (given instanceof Response) return given;
+    if (isResponse(given)) return given;
     try {
       return await withSpendScope(given, async () => handler(request, ...rest));
     } catch (error) {

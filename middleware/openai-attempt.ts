@@ -48,7 +48,7 @@ export async function sendAttempt(
   fetch: (url: string) => Promise<Response>,
   own: AbortSignal | undefined,
 ): Promise<Response> {
-  const { call, carried, choices, signal } = attempt;
+  const { call, carried, signal } = attempt;
   attempt.isSent = true;
   let response: Response;
   try {
@@ -61,6 +61,20 @@ export async function sendAttempt(
     await call.settle(failureOutcome({ status: response.status }, undefined));
     return response;
   }
+  try {
+    return await watchedAnswer(attempt, response, own);
+  } catch (error) {
+    // an answer of a kind that can't be watched: it was paid for, and its hold is not left behind
+    await call.settle({ outcome: 'error' });
+    throw error;
+  }
+}
+
+function watchedAnswer(
+  { call, carried, choices, signal }: Attempt,
+  response: Response,
+  own: AbortSignal | undefined,
+): Promise<Response> {
   const { stream } = carried.fields ?? {};
   return watchedResponse(response, stream === true || stream === 'true', {
     choices,

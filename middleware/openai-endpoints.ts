@@ -53,7 +53,9 @@ const FREE: readonly RegExp[] = [
   /^\/realtime\/calls\/[^/]+\/(hangup|reject)$/,
   /^\/live\/sessions\/[^/]+\/(hangup|reject)$/,
   /^\/chatkit\/sessions\/[^/]+\/cancel$/,
-  /^\/(organization|projects|webhook_endpoints)(\/|$)/,
+  /^\/(organization|webhook_endpoints)(\/|$)/,
+  // nothing more of projects: other vendors' models have addresses that begin like this
+  /^\/projects\/[^/]+(\/(groups|users)\/[^/]+)?\/roles(\/[^/]+)?$/,
 ];
 
 const DEPLOYMENT = /\/deployments\/([^/]+)(?=\/)/;

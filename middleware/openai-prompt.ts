@@ -1,6 +1,7 @@
 /** What of a request's body costs input tokens: messages, items, tools, schemas, pictures, files. Pure. */
 import type { PromptFile, PromptImage, PromptShape } from '../src/estimate.ts';
 import { fieldsOf, isFields, json, listOf, textOf, type Fields } from '../src/wire/fields.ts';
+import { BESIDE_MESSAGES } from '../src/wire/request-body.ts';
 
 interface Collected {
   texts: string[];
@@ -79,6 +80,7 @@ export function chatShape(body: Fields): PromptShape {
   }
   const { tools, functions, response_format: format } = body;
   const own = [...listOf(tools), ...listOf(functions)];
+  addJson(into, ...BESIDE_MESSAGES.map((name) => body[name]));
   addJson(into, ...own, fieldsOf(format)['json_schema']);
   return shapeOf(into, messages.length, own.length);
 }

@@ -36,20 +36,6 @@ function withFacts(copy: Response, response: Response): Response {
   return copy;
 }
 
-/** Takes the events that are only usage out of a stream; all else passes byte by byte, event by event. */
-function withoutUsage(source: Bytes, tally: EventTally): Bytes {
-  const events = new SseEvents();
-  type Controller = TransformStreamDefaultController<Uint8Array>;
-  const pass = (found: ReturnType<SseEvents['push']>, controller: Controller): void => {
-    for (const { bytes, data } of found) if (!tally.see(data)) controller.enqueue(bytes);
-  };
-  const filter = new TransformStream<Uint8Array, Uint8Array>({
-    transform: (chunk, controller) => pass(events.push(chunk), controller),
-    flush: (controller) => pass(events.flush(), controller),
-  });
-  return source.pipeThrough(filter);
-}
-
 /** Collects an answer in one piece. Copies of it are small beside what it cost. */
 function wholeReader(): { see(chunk: Uint8Array): void; outcome(): CallOutcome } {
   const decoder = new TextDecoder();
@@ -95,15 +81,19 @@ export async function watchedResponse(
   }
   const tally = new EventTally(watch.choices);
   const events = new SseEvents();
-  const seeAll = (found: ReturnType<SseEvents['push']>): void => {
-    for (const { data } of found) tally.see(data);
+  // event by event, byte by byte, but for those that are only usage
+  const seen = (chunk: Uint8Array | undefined): Uint8Array[] => {
+    const found = chunk === undefined ? events.flush() : events.push(chunk);
+    return found.filter(({ data }) => !tally.see(data)).map(({ bytes }) => bytes);
   };
   const { hidesUsage } = watch;
-  const body = guardedStream(hidesUsage ? withoutUsage(source, tally) : source, {
+  const body = guardedStream(source, {
     ...(signal && { signal }),
-    onPart: (chunk) => (hidesUsage ? undefined : seeAll(events.push(chunk))),
+    ...(hidesUsage && { pass: seen }),
+    onPart: (chunk) => (hidesUsage ? undefined : void seen(chunk)),
     onEnd(end) {
-      if (!hidesUsage) seeAll(events.flush());
+      // what came last of an event that never became whole
+      seen(undefined);
       return watch.settle(tally.outcome(watch.broken(end, true)));
     },
   });

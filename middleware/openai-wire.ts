@@ -9,9 +9,9 @@ import type { ModelFeature } from '../src/pricing/price.ts';
 import { toldCeiling } from '../src/wire/ceiling.ts';
 import { neededFeatures, wantsReasoning } from '../src/wire/features.ts';
 import { pictureUnbounded, TOKENS_PER_PICTURE } from '../src/wire/pictures.ts';
-import { fieldsOf, isFields, json, listOf, positive, textOf, type Fields } from '../src/wire/fields.ts';
+import { fieldsOf, isFields, json, listOf, textOf, type Fields } from '../src/wire/fields.ts';
 import { asksForHourInJson, HOUR_CACHE } from '../src/wire/hour-cache.ts';
-import { limitIn, readBody, type Wire } from '../src/wire/request-body.ts';
+import { LIMITS, readBody, type Wire } from '../src/wire/request-body.ts';
 import { withDeployment, type Endpoint } from './openai-endpoints.ts';
 import { chatShape, imagesShape, inputsIn, responsesShape } from './openai-prompt.ts';
 
@@ -65,6 +65,12 @@ function isRunByCaller(tool: unknown): boolean {
   return typeof type === 'string' && RUN_BY_CALLER.test(type);
 }
 
+/** A reference may leave out its type: it is what has neither that nor a role. */
+function isReference(item: unknown): boolean {
+  const { type, role } = fieldsOf(item);
+  return type === 'item_reference' || (isFields(item) && type == null && role == null);
+}
+
 function feeInResponses(body: Fields): string | undefined {
   const kept = KEPT.find((name) => body[name] != null);
   if (kept !== undefined) return `${kept}: input that the provider keeps has no bound`;
@@ -72,20 +78,16 @@ function feeInResponses(body: Fields): string | undefined {
   if (body['image'] != null) return 'image: pictures in an answer have prices of their own';
   const { mode } = fieldsOf(body['reasoning']);
   if (mode != null && mode !== 'standard') return `reasoning.mode ${json(mode)} has no known bound`;
-  if (listOf(body['input']).some((item) => fieldsOf(item)['type'] === 'item_reference'))
+  if (listOf(body['input']).some(isReference))
     return 'item_reference: input that the provider keeps has no bound';
   return listOf(body['tools']).every(isRunByCaller)
     ? undefined
     : 'the fee of a tool that the provider runs has no bound';
 }
 
-/** Why a body has no bound, beyond what every request can say. */
-function feeOf({ endpoint }: Sending, body: Fields): string | undefined {
-  const { kind } = endpoint;
-  if (kind === 'chat' && body['prediction'] != null)
-    return 'prediction: rejected tokens are billed on top of the limit';
-  if (kind === 'responses') return feeInResponses(body);
-  return undefined;
+/** The names of the limit that an endpoint heeds; none where there is no output to limit. */
+function limitNames({ kind }: Endpoint): readonly string[] {
+  return kind === 'chat' || kind === 'responses' || kind === 'completions' ? LIMITS[kind] : [];
 }
 
 /** What every endpoint of these names and asks for. */
@@ -93,11 +95,15 @@ function wireOf(sending: Sending, body: Fields): Wire {
   const { endpoint } = sending;
   const first = textOf(listOf(body['models'])[0]);
   // tools of responses have kinds of their own, and are looked at there
-  const wire = readBody(endpoint.kind === 'responses' ? { ...body, tools: [] } : body, first ?? '');
+  const isResponses = endpoint.kind === 'responses';
+  const names = limitNames(endpoint);
+  const wire = readBody(isResponses ? { ...body, tools: [] } : body, first ?? '', names);
   const model = endpoint.deployment ?? wire.model;
   const asked = /"(cacheControl|cache_control|cachePoint)"/.test(String(sending.body)) ? json(body) : '';
   const unbounded =
-    wire.unbounded ?? feeOf(sending, body) ?? (asksForHourInJson(asked) ? HOUR_CACHE : undefined);
+    wire.unbounded ??
+    (isResponses ? feeInResponses(body) : undefined) ??
+    (asksForHourInJson(asked) ? HOUR_CACHE : undefined);
   const fallbacks = wire.fallbacks.filter((name) => name !== model);
   return { ...wire, model, fallbacks, ...(unbounded !== undefined && { unbounded }) };
 }
@@ -119,17 +125,14 @@ function askedInTexts(value: unknown): Asked & { count: number } {
   return { count, prompt: { texts, messages: count } };
 }
 
-function askedInLegacy(body: Fields, { provider }: Sending): Asked {
+function askedInLegacy(body: Fields, { provider }: Sending, wire: Wire): Asked {
   const { count, ...asked } = askedInTexts(body['prompt'] ?? '');
-  const answers = Math.max(positive(body['n']) ?? 1, positive(body['best_of']) ?? 1);
   const isOpenAI = provider === 'openai' || provider === 'azure';
-  const choices = answers * count;
+  const choices = wire.choices * count;
   const { suffix } = body;
   if (asked.prompt !== undefined && typeof suffix === 'string')
     asked.prompt = { ...asked.prompt, texts: [...asked.prompt.texts, suffix] };
-  const own = isOpenAI && limitIn(body) === undefined ? { maxOutputTokens: LEGACY_LIMIT } : {};
-  if (body['echo'] === true)
-    return { ...asked, choices, unbounded: 'echo: the prompt is part of the answer' };
+  const own = isOpenAI && wire.limit === undefined ? { maxOutputTokens: LEGACY_LIMIT } : {};
   return { ...asked, ...own, choices };
 }
 
@@ -139,16 +142,16 @@ function askedInImages(body: Fields, model: string): Asked {
   return unbounded === undefined ? { prompt, maxOutputTokens: TOKENS_PER_PICTURE } : { prompt, unbounded };
 }
 
-function askedIn(sending: Sending, body: Fields, model: string): Asked {
+function askedIn(sending: Sending, body: Fields, wire: Wire): Asked {
   switch (sending.endpoint.kind) {
     case 'chat':
       return { prompt: chatShape(body) };
     case 'responses':
       return { prompt: responsesShape(body) };
     case 'completions':
-      return askedInLegacy(body, sending);
+      return askedInLegacy(body, sending, wire);
     case 'images':
-      return askedInImages(body, model);
+      return askedInImages(body, wire.model);
     default: {
       const { count: _, ...asked } = askedInTexts(body['input']);
       // embeddings have no output, and a limit can't be less than one
@@ -188,7 +191,7 @@ export function spendRequest(sending: Sending): SpendRequest {
   if (body === undefined) return openRequest(sending, `the body of ${endpoint.label} can't be read`);
   const wire = wireOf(sending, body);
   if (wire.model === '') return openRequest(sending, `${endpoint.label} names no model`);
-  const { unbounded, ...asked } = askedIn(sending, body, wire.model);
+  const { unbounded, ...asked } = askedIn(sending, body, wire);
   const why = wire.unbounded ?? unbounded;
   const limit = wire.limit ?? asked.maxOutputTokens;
   const canChange = isWritable(sending);
@@ -216,13 +219,11 @@ function isWritable({ endpoint, body, fields }: Sending): boolean {
   return WRITABLE.has(endpoint.kind) && typeof body === 'string' && fields !== undefined;
 }
 
-const LIMITS = ['max_tokens', 'max_completion_tokens', 'max_output_tokens'] as const;
-
 /** Models of OpenAI's own names that know no `max_tokens`, also behind a proxy of somebody's own. */
 const REASONING = /^(o\d|gpt-([5-9]|\d\d))/;
 
 /** The name of the output limit in a request that sets none. */
-function limitName({ endpoint, provider }: Sending, model: unknown): (typeof LIMITS)[number] {
+function limitName({ endpoint, provider }: Sending, model: unknown): string {
   if (endpoint.kind === 'responses') return 'max_output_tokens';
   const isOpenAI =
     provider === 'openai' ||
@@ -232,7 +233,7 @@ function limitName({ endpoint, provider }: Sending, model: unknown): (typeof LIM
 }
 
 function withLimit(sending: Sending, body: Fields, limit: number): Fields {
-  const given = LIMITS.filter((name) => body[name] != null);
+  const given = limitNames(sending.endpoint).filter((name) => body[name] != null);
   const names = given.length > 0 ? given : [limitName(sending, body['model'])];
   return { ...body, ...Object.fromEntries(names.map((name) => [name, limit])) };
 }

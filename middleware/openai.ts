@@ -32,10 +32,12 @@ function hide(client: object, name: string, value: unknown): void {
 
 /** What a copy of a client would go without, in versions that forget it. */
 function kept(client: object): Fields {
-  const { _options, apiVersion, deploymentName } = client as Fields;
+  const { _options, apiVersion, deploymentName, apiKey: current } = client as Fields;
   const { apiKey } = fieldsOf(_options);
   return {
     ...(typeof apiKey === 'function' && { apiKey }),
+    // a key may be changed on the client itself
+    ...(typeof apiKey === 'string' && typeof current === 'string' && { apiKey: current }),
     ...(typeof apiVersion === 'string' && { apiVersion }),
     ...(typeof deploymentName === 'string' && { deployment: deploymentName }),
   };

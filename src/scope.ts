@@ -58,9 +58,17 @@ function isScopeValue(value: unknown): boolean {
   return value.isWellFormed() && !/[\u0000-\u001f\u007f]/.test(value) && encoder.encode(value).length <= 128;
 }
 
+/** True for what has no field of its own and isn't just an empty object: a promise, a response, a map. */
+function isSomethingElse(scope: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(scope);
+  const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
+  return !isPlain && Object.keys(scope).length === 0;
+}
+
 /** Checks a scope that came from the outside. Throws `AgentGuardError` that names the field. */
 export function checkScope(name: string, scope: SpendScope | undefined): SpendScope {
-  if (scope !== undefined && (typeof scope !== 'object' || scope === null || Array.isArray(scope))) {
+  const isObject = typeof scope === 'object' && scope !== null && !Array.isArray(scope);
+  if (scope !== undefined && (!isObject || isSomethingElse(scope))) {
     throw new AgentGuardError('invalid_config', `${name}: expected an object with fields like userId`);
   }
   for (const [field, value] of Object.entries(scope ?? {})) {

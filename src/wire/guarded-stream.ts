@@ -9,6 +9,11 @@ export interface StreamEnd {
 export interface StreamWatch<T> {
   /** Sees every part on its way. Must not throw. */
   onPart(part: T): void;
+  /**
+   * What is handed on of each part, and of `undefined` when no more will come. Without it the parts themselves. Must
+   * not throw.
+   */
+  pass?(part: T | undefined): readonly T[];
   /** Called once, on whichever ending comes first. Must not reject; the stream closes when it has resolved. */
   onEnd(end: StreamEnd): Promise<unknown>;
   /**
@@ -51,6 +56,12 @@ export function guardedStream<T>(source: ReadableStream<T>, watch: StreamWatch<T
     return queue.length === 0 && ended === undefined && !isCancelled;
   }
 
+  function handOn(part: T | undefined): void {
+    if (watch.pass !== undefined) queue.push(...watch.pass(part));
+    else if (part !== undefined) queue.push(part);
+    wake?.();
+  }
+
   async function drain(): Promise<void> {
     let how: StreamEnd = { how: 'done' };
     try {
@@ -59,12 +70,12 @@ export function guardedStream<T>(source: ReadableStream<T>, watch: StreamWatch<T
         if (done) break;
         if (ending !== undefined) continue;
         watch.onPart(value);
-        queue.push(value);
-        wake?.();
+        handOn(value);
       }
     } catch (error) {
       how = { how: 'failed', error };
     }
+    if (ending === undefined) handOn(undefined);
     await end(how);
     ended = how;
     wake?.();

@@ -54,6 +54,15 @@ function someInput(tokens: unknown): unknown {
   return tokens === 0 ? undefined : tokens;
 }
 
+/**
+ * The output of an answer, in which a total may have more than input and output: some (Gemini and Grok behind
+ * OpenAI's format) count reasoning apart, and bill it all the same.
+ */
+export function wholeOutput(input: unknown, output: unknown, total: unknown): unknown {
+  if (typeof input !== 'number' || typeof output !== 'number' || typeof total !== 'number') return output;
+  return total > input + output ? total - input : output;
+}
+
 /** Anthropic counts cached input apart from the rest. */
 function anthropicUsage(usage: Fields): ReportedUsage {
   const {
@@ -88,7 +97,7 @@ export function usageInBody(usage: unknown): ReportedUsage | undefined {
   const { reasoning_tokens: reasoning } = outputDetails;
   return {
     inputTokens: someInput(input),
-    outputTokens: output,
+    outputTokens: wholeOutput(input, output, usage['total_tokens']),
     ...(read !== undefined && { cacheReadTokens: read }),
     ...(written !== undefined && { cacheWriteTokens: written }),
     ...(reasoning !== undefined && { reasoningTokens: reasoning }),

@@ -44,11 +44,18 @@ export function namesIn(list: unknown): string[] {
   });
 }
 
-const LIMITS = ['max_tokens', 'max_completion_tokens', 'max_output_tokens'] as const;
+/** The names of the output limit, by the endpoint that heeds them: all others are passed over, or refused. */
+export const LIMITS = {
+  chat: ['max_tokens', 'max_completion_tokens'],
+  completions: ['max_tokens'],
+  responses: ['max_output_tokens'],
+} as const;
+
+const ANY_LIMIT: readonly string[] = Object.values(LIMITS).flat();
 
 /** Of several limits in one body the largest is counted: providers differ in which they heed. */
-export function limitIn(body: Fields): number | undefined {
-  const limits = LIMITS.flatMap((name) => positive(body[name]) ?? []);
+export function limitIn(body: Fields, names: readonly string[] = ANY_LIMIT): number | undefined {
+  const limits = names.flatMap((name) => positive(body[name]) ?? []);
   return limits.length === 0 ? undefined : Math.max(...limits);
 }
 
@@ -59,6 +66,8 @@ export function feeInBody(body: Fields): string | undefined {
     .find(({ id, enabled }) => enabled !== false && !FREE_PLUGINS.has(id));
   if (plugin !== undefined) return `the fee of plugin ${JSON.stringify(plugin['id'])} has no bound`;
   if (isFields(body['web_search_options'])) return 'the fee of web_search_options has no bound';
+  const { search_parameters: search } = body;
+  if (isFields(search) && search['mode'] !== 'off') return 'the fee of search_parameters has no bound';
   if (isFields(body['preset']) || typeof body['preset'] === 'string') return 'a preset may name other models';
   const { models, n, modalities, provider, service_tier: tier } = body;
   const areNames = Array.isArray(models) && models.every((id) => typeof id === 'string');
@@ -69,6 +78,8 @@ export function feeInBody(body: Fields): string | undefined {
     return 'output other than text has prices of its own';
   const dear = tierFee(tier);
   if (dear !== undefined) return dear;
+  if (body['prediction'] != null) return 'prediction: rejected tokens are billed on top of the limit';
+  if (body['echo'] === true) return 'echo: the prompt is part of the answer';
   if (asksForHour(body)) return HOUR_CACHE;
   const { sort } = fieldsOf(provider);
   const by = isFields(sort) ? sort['by'] : sort;
@@ -80,24 +91,34 @@ export function feeInBody(body: Fields): string | undefined {
 /** Tools that the caller's own code runs. */
 const RUN_BY_CALLER: ReadonlySet<unknown> = new Set(['function', 'custom']);
 
-/** What a body names and asks for, but for its prompt. */
-export function readBody(body: Fields, otherwise: string): Wire {
+/** How many answers a body asks for. `best_of` searches among more than it gives; all of them are paid for. */
+function choicesIn(body: Fields): number {
+  return Math.max(positive(body['n']) ?? 1, positive(body['best_of']) ?? 1);
+}
+
+/** What a body names and asks for, but for its prompt. `limits` are the names of the limit that its endpoint heeds. */
+export function readBody(body: Fields, otherwise: string, limits?: readonly string[]): Wire {
   const model = typeof body['model'] === 'string' ? body['model'] : otherwise;
-  const limit = limitIn(body);
-  const reasoningTokens = positive(fieldsOf(body['reasoning'])['max_tokens']);
+  const limit = limitIn(body, limits);
+  const { reasoning, thinking } = body;
+  const reasoningTokens =
+    positive(fieldsOf(reasoning)['max_tokens']) ?? positive(fieldsOf(thinking)['budget_tokens']);
   const unbounded = feeInBody(body);
   return {
     model,
     fallbacks: [...new Set(namesIn(body['models']))].filter((name) => name !== model),
     ...(limit !== undefined && { limit }),
-    choices: positive(body['n']) ?? 1,
+    choices: choicesIn(body),
     ...(reasoningTokens !== undefined && { reasoningTokens }),
     ...(unbounded !== undefined && { unbounded }),
   };
 }
 
+/** Fields of a chat that some servers write into the prompt, beside the messages and what goes with them. */
+export const BESIDE_MESSAGES = ['prompt', 'system', 'documents', 'suffix'] as const;
+
 /** Fields that a prompt and what goes with it are written to. */
-const PROMPT_FIELDS = ['messages', 'prompt', 'system', 'tools', 'functions', 'response_format'];
+const PROMPT_FIELDS = ['messages', ...BESIDE_MESSAGES, 'tools', 'functions', 'response_format'];
 
 /** What stands in the prompt fields of a body, as text, and whether it asks for a one-hour cache. */
 export function promptFieldsIn(body: Fields): { text?: string; asksForHour: boolean } {

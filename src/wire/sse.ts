@@ -50,10 +50,17 @@ export class SseEvents {
       this.#lastByte = byte;
       if (byte !== LF && byte !== CR) {
         this.#isLineEmpty = false;
-      } else if (!isSecondHalf) {
-        if (this.#isLineEmpty) {
-          events.push(this.#cut(chunk.subarray(start, at + 1)));
+      } else if (isSecondHalf) {
+        // the end of an event that is cut already: its reader may wait for this very byte
+        if (this.#pieces.length === 0 && start === at) {
+          events.push(this.#cut(chunk.subarray(at, at + 1)));
           start = at + 1;
+        }
+      } else {
+        if (this.#isLineEmpty) {
+          const end = byte === CR && chunk[at + 1] === LF ? at + 2 : at + 1;
+          events.push(this.#cut(chunk.subarray(start, end)));
+          start = end;
         }
         this.#isLineEmpty = true;
       }
