@@ -380,6 +380,22 @@ describe.skipIf(!canRun)('the page', () => {
       await page.context().close();
     });
 
+    it('takes files that are dropped anywhere on it, and says what changed with the pins', async () => {
+      const { page } = await kit.open();
+      await page.evaluate(`(() => {
+        const data = new DataTransfer();
+        data.items.add(new File([Uint8Array.from(${JSON.stringify([...log.subarray(0, 20_000)])})], 'cut.ndjson'));
+        document.querySelector('footer').dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
+      })()`);
+      expect((await verdicts(page))[0]).toMatchObject({ file: 'cut.ndjson', integrity: 'undecidable' });
+      await page.locator('#keys').fill(KEY);
+      await page.locator('#keys').blur();
+      const [shown] = await verdicts(page);
+      expect(shown).toMatchObject({ integrity: 'undecidable', title: 'Undecided: the last line is cut off' });
+      expect(shown?.receipts).toBeGreaterThan(15);
+      await page.context().close();
+    });
+
     it('knows what is no log', async () => {
       const { page } = await kit.open();
       const [shown] = await verifyFiles(page, [
