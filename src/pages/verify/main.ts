@@ -192,7 +192,10 @@ function logSubject(file: File): Subject {
 }
 
 function linkSubject(link: string): Subject {
-  return { name: 'Share link', view: (pins) => linkView(link, pins, pin) };
+  const name = 'Share link';
+  const view = (pins: Pins): Promise<HTMLElement> =>
+    linkView(link, pins, pin).catch((error: unknown) => failedView(name, error, start));
+  return { name, view };
 }
 
 async function take(files: readonly File[]): Promise<void> {

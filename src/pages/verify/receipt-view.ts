@@ -122,11 +122,15 @@ export function howText({ how, until }: KnownKey, isSupposed: boolean): string {
   return `which #${how.admittedBy} has admitted${over}`;
 }
 
+/** Price lists may be long; what isn't shown is in the raw receipt. */
+const MOST_ROWS = 100;
+
 export function wordsOf(
   line: Pick<ParsedLine, 'payload'>,
   foundations: Foundations | undefined,
 ): HTMLElement {
-  const rows = tell(line.payload, foundations).flatMap(([label, text]) => {
+  const told = tell(line.payload, foundations);
+  const rows = told.slice(0, MOST_ROWS).flatMap(([label, text]) => {
     const values = typeof text === 'string' ? [text] : text;
     return [
       el('dt', {}, shown(label, 80)),
@@ -134,6 +138,7 @@ export function wordsOf(
       ...(values.length > 64 ? [el('dd', {}, `and ${values.length - 64} more`)] : []),
     ];
   });
+  if (told.length > MOST_ROWS) rows.push(el('dd', {}, `and ${told.length - MOST_ROWS} more`));
   return el('dl', { class: 'words' }, ...rows);
 }
 
