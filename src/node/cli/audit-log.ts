@@ -1,26 +1,13 @@
 /** One pass over a log: the verdict, what its receipts add up to, and the receipts of one call. */
 import { open, stat } from 'node:fs/promises';
-import type { NanoUsd } from '../../money.ts';
-import type { Payload, Receipt } from '../../receipts/payloads.ts';
+import type { Receipt } from '../../receipts/payloads.ts';
+import { Tally, type LogTotals } from '../../receipts/tally.ts';
 import { heldHead, isSince, type Anchor, type LogVerdict, type Since } from '../../receipts/verdict.ts';
 import type { Trust } from '../../receipts/verify.ts';
 import { Reconciler, type BillRow, type Reconciliation } from '../../reconcile.ts';
 import { Replay, type ReplayVerdict } from '../../replay.ts';
 import { verifyLogOnAllCores } from '../parallel-verify.ts';
 import { CallTrace } from './trace.ts';
-
-/** What the receipts that verified add up to. */
-export interface LogTotals {
-  allowed: number;
-  downgraded: number;
-  blocked: number;
-  /** Calls in flight: decided, neither settled nor expired. */
-  open: number;
-  /** Calls that were never settled, and count at their full hold. */
-  expired: number;
-  /** Nano-USD that calls were settled at, late corrections included. */
-  settled: NanoUsd;
-}
 
 export interface LogAudit {
   verdict: LogVerdict;
@@ -93,44 +80,6 @@ export async function auditLog(file: string, trust: Trust, options: AuditOptions
     ...(replay && { replay: replay.verdict() }),
     ...(reconciler && bill && { reconciliation: reconciler.against(bill) }),
   };
-}
-
-class Tally {
-  readonly #open = new Set<string>();
-  readonly #counts = { allow: 0, downgrade: 0, block: 0 };
-  #expired = 0;
-  #settled: NanoUsd = 0n;
-
-  /** Calls in flight are looked after from the beginning; `counts` says whether the receipt is to be counted. */
-  add(payload: Payload, counts: boolean): void {
-    switch (payload.type) {
-      case 'decision':
-        if (counts) this.#counts[payload.decision] += 1;
-        if (payload.decision !== 'block') this.#open.add(payload.call);
-        break;
-      case 'settlement':
-        // A hold ends once; nothing else moves money.
-        if (!this.#open.delete(payload.call) || !counts) break;
-        if (payload.outcome === 'expired') this.#expired += 1;
-        this.#settled += BigInt(payload.cost.amount);
-        break;
-      case 'adjustment':
-        if (counts) this.#settled += BigInt(payload.change);
-        break;
-    }
-  }
-
-  totals(): LogTotals {
-    const { allow, downgrade, block } = this.#counts;
-    return {
-      allowed: allow,
-      downgraded: downgrade,
-      blocked: block,
-      open: this.#open.size,
-      expired: this.#expired,
-      settled: this.#settled,
-    };
-  }
 }
 
 const RECEIPT_START = Buffer.from('{"payload":{');

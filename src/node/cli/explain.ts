@@ -1,10 +1,11 @@
 /** `agentguard explain`: one call in words, from its receipts. */
 import { formatUsd, usdText } from '../../money.ts';
 import type { AdjustmentPayload, DecisionPayload, SettlementPayload } from '../../receipts/payloads.ts';
+import { DECIDED, OUTCOMES, SOURCES } from '../../receipts/words.ts';
 import { findLog } from './locate.ts';
 import { failure, printable, screenWidth, styled, timeText, wrapped } from './output.ts';
 import { spoolStdin, STDIN } from './spool.ts';
-import { askedText, capsOf, DECIDED, OUTCOMES, scopeText, SOURCES, traceTitle, whyText } from './trace.ts';
+import { askedText, capsOf, scopeText, traceTitle, whyText } from './trace.ts';
 import type { CallTrace } from './trace.ts';
 import { findingOf, type Finding } from './verify-report.ts';
 import { verifyFile, type VerifyOptions } from './verify.ts';

@@ -7,6 +7,8 @@ import { failure, requireNode } from './output.ts';
 import { addPolicyCommands } from './policy-commands.ts';
 import { addReceiptCommands } from './receipt-commands.ts';
 import type { ModelsOptions } from './models.ts';
+import type { PageOptions } from './page.ts';
+import { addPageCommands } from './page-commands.ts';
 import type { VerifyOptions } from './verify.ts';
 
 const EXAMPLES = `
@@ -51,7 +53,8 @@ Examples:
   agentguard verify decisions.ndjson --key <thumbprint> --log-id <id> --json
   agentguard verify acme --head <seq>:<hash>
   agentguard verify acme --checkpoint acme.checkpoint
-  agentguard verify --link <link> --key <thumbprint>`;
+  agentguard verify --link <link> --key <thumbprint>
+  agentguard verify --page verify.html`;
 
 const EXPLAIN_HELP = `
 The whole log is verified first: a story from a log that isn't valid says so.
@@ -126,6 +129,7 @@ function program(): Command {
       process.exitCode = await clockCommand(path, options);
     });
   addReceiptCommands(agentguard);
+  addPageCommands(agentguard);
   addModels(agentguard);
   addPolicyCommands(agentguard);
   addControl(agentguard);
@@ -168,8 +172,15 @@ function addVerify(agentguard: Command): void {
       collect,
     )
     .option('--json', 'print one JSON document')
+    .option('--page [file]', 'print the page that verifies in a browser, or write it to a file')
+    .option('--sha256', 'with --page: print the page’s digest in its place')
     .addHelpText('after', VERIFY_HELP)
-    .action(async (path: string | undefined, options: VerifyOptions) => {
+    .action(async (path: string | undefined, options: VerifyOptions & Partial<PageOptions>) => {
+      if (options.page !== undefined || options.sha256 === true) {
+        const { pageCommand } = await import('./page.ts');
+        process.exitCode = pageCommand({ ...options, page: options.page ?? true });
+        return;
+      }
       const { verifyCommand } = await import('./verify.ts');
       process.exitCode = await verifyCommand(path, options);
     });

@@ -1,37 +1,10 @@
 /** What rules, capabilities, grants and people had to do with a decision, in words. */
 import { formatUsd } from '../../money.ts';
 import type { ApprovalPayload, DecisionPayload } from '../../receipts/payloads.ts';
+import { ANSWERS } from '../../receipts/words.ts';
 import { printable } from './output.ts';
 
 type Row = [label: string, text: string];
-
-/** Why a call was decided as it was, by the reason's name. */
-export const WHY: Readonly<Record<string, string>> = {
-  within_caps: 'its worst case fits every cap',
-  within_rules: 'the rules let it, and no cap counts it',
-  no_caps: 'no cap applies to it',
-  over_soft_cap: 'a soft cap is spent, so the call goes to a cheaper model',
-  routed: 'a rule says which model such calls go to',
-  shadow: 'the policies only record what they would have decided',
-  scope_conflict: 'the call names another scope than the code around it',
-  scope_required: 'a scope field is needed that the call does not name',
-  frozen: 'its scope is frozen',
-  no_policy: 'no policy matches its scope',
-  policy_not_effective: 'a matching policy has not taken effect yet',
-  clock: 'the log’s last receipt lies in the future of the clock',
-  capability_invalid: 'a signed capability came with it that does not count',
-  capability_missing: 'a rule requires a capability that it does not have',
-  model_not_allowed: 'a rule does not let it go to that model',
-  unknown_price: 'a model of the call has no known price',
-  price_ceiling: 'the model costs more than a rule allows, or the ceiling could not be sent',
-  unbounded_cost: 'its cost has no upper bound',
-  capability_exceeded: 'it could cost more than its signed capability allows',
-  cap_per_call: 'the call alone could cost more than a cap',
-  cap_spent: 'what is spent leaves no room for its worst case',
-  cap_held: 'calls in flight hold the room that is left',
-  no_route: 'no model that a cap or a rule names can carry the call',
-  not_approved: 'a cap asks for approval, and nobody gave it',
-};
 
 function listed(values: readonly string[]): string {
   return values.map(printable).join(', ');
@@ -85,13 +58,6 @@ export function ruleRows(
   if (parts.length > 0) rows.push(['ceiling', `${listed(parts)} (USD per million tokens)`]);
   return rows;
 }
-
-const ANSWERS = {
-  approved: 'yes',
-  denied: 'no',
-  timeout: 'no answer in time',
-  failed: 'asking failed',
-} as const;
 
 /** What somebody was asked about the call, and said. */
 export function approvalRow({ by, cap, hold, outcome, reason }: ApprovalPayload): Row {

@@ -1,8 +1,9 @@
 /** The receipts of one call, told in words. */
 import { formatUsd } from '../../money.ts';
 import type { ApprovalPayload, DecisionPayload, PricesPayload, Receipt } from '../../receipts/payloads.ts';
+import { DECIDED, LIMITS, OUTCOMES, SOURCES, WHY } from '../../receipts/words.ts';
 import { countText, durationText, labelled, printable, styled, timeText } from './output.ts';
-import { approvalRow, capabilityRows, ruleRows, WHY } from './trace-rules.ts';
+import { approvalRow, capabilityRows, ruleRows } from './trace-rules.ts';
 
 /** More policies than any writer keeps; a log that changes them all the time must not fill memory. */
 const POLICIES_KEPT = 1024;
@@ -172,8 +173,6 @@ export function askedText({ request }: DecisionPayload): string {
   return parts.join('; ');
 }
 
-export const DECIDED = { allow: 'allowed', downgrade: 'downgraded', block: 'blocked' } as const;
-
 function decisionText({ decision, reason, shadow }: DecisionPayload): string {
   const would =
     shadow === undefined
@@ -190,14 +189,6 @@ export function whyText({ reason, decisive_cap: index }: DecisionPayload, caps: 
   const own = cap.reason === undefined ? '' : ` (“${cap.reason}”)`;
   return `${words}: the ${cap.limit} ${cap.window} cap${own}`;
 }
-
-const LIMITS = {
-  own: 'the call’s own limit',
-  injected: 'limit set by the guard',
-  clamped: 'limit cut to what a cap leaves',
-  model: 'the model’s own maximum',
-  none: 'no limit needed',
-} as const;
 
 function routeRows({ route, decision, request }: DecisionPayload): Row[] {
   if (request.fixed_cost !== undefined) return [];
@@ -266,24 +257,6 @@ function holdText(payload: DecisionPayload): string {
     until === undefined ? '' : `, for at most ${durationText(Date.parse(until) - Date.parse(from))}`;
   return `${amount}${lease}`;
 }
-
-export const SOURCES = {
-  provider: 'as the provider reported it',
-  tokens: 'tokens × price',
-  estimate: 'an estimate that errs high, since the usage is unknown',
-  hold: 'the full hold, since the usage is unknown',
-  none: 'nothing was sent',
-} as const;
-
-export const OUTCOMES = {
-  ok: 'the answer arrived whole',
-  error: 'the call failed after it may have been served',
-  refused: 'the provider refused the call',
-  aborted: 'the caller gave up',
-  abandoned: 'nobody read the answer to its end',
-  not_sent: 'the request never left',
-  expired: 'never settled: the lease ran out',
-} as const;
 
 /** `isTruth` for an adjustment of a call that had been settled before. */
 function endingRows({ payload }: Receipt, { request }: DecisionPayload, isTruth: boolean): Row[] {

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { BLOCK_REASONS, createSpendGuard, memoryLedger, type SpendPolicy } from '../../../src/index.ts';
 import { CallTrace } from '../../../src/node/cli/trace.ts';
-import { WHY } from '../../../src/node/cli/trace-rules.ts';
+import { WHY } from '../../../src/receipts/words.ts';
 
 const POLICY: SpendPolicy = {
   id: 'p',
