@@ -15,7 +15,7 @@ const SQLITE_LOCKED = 6;
 const WAITER_SEEN_MS = 100;
 
 /** Looked up when it is needed: where it is missing, a plain import would fail without naming the remedy. */
-export function sqlite(): typeof import('node:sqlite') {
+export function sqlite(): { DatabaseSync: typeof DatabaseSync } {
   // a Node too old for the one may be too old for the other
   const found = (process as Partial<NodeJS.Process>).getBuiltinModule?.('node:sqlite');
   if (found !== undefined) return found;
