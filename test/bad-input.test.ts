@@ -231,6 +231,38 @@ describe('an invalid policy', () => {
   });
 });
 
+it.each<[string, object, string]>([
+  ['a policy in place of options', CAP, 'id: unknown option; a policy is passed as { policy }'],
+  [
+    'a typing error',
+    { requireScopes: true },
+    'requireScopes: unknown option; expected policy, scope, ledger',
+  ],
+  [
+    'a list of required fields',
+    { requireScope: ['userId'] },
+    'requireScope: expected true or false (true asks',
+  ],
+  ['a text for a flag', { enabled: 'no' }, 'enabled: expected true or false'],
+  ['an event handler that is none', { onEvent: {} }, 'onEvent: expected a function'],
+  ['a counter that is none', { countTokens: 'cl100k' }, 'countTokens: expected a function'],
+])('an option of a guard is refused at once: %s', (_, given, message) => {
+  const options = 'id' in given ? given : { policy: CAP, ledger: memoryLedger(), ...given };
+  expect(() => createSpendGuard(options as never)).toThrow(message);
+});
+
+it('a Node without SQLite is told what the file ledger needs', () => {
+  const real = process.getBuiltinModule;
+  try {
+    for (const found of [undefined, () => undefined]) {
+      process.getBuiltinModule = found as never;
+      expect(() => fileLedger({ dir: temporaryFolder() })).toThrow('needs Node.js 22.13 or newer');
+    }
+  } finally {
+    process.getBuiltinModule = real;
+  }
+});
+
 describe('a request that makes no sense', () => {
   it.each<[string, Partial<SpendRequest>, RegExp]>([
     ['negative input', { inputTokens: -1 }, /inputTokens: expected a whole number from 0 to \d+, got -1/],
