@@ -128,10 +128,6 @@ const OPTIONS: readonly string[] = [
 ] satisfies (keyof SpendGuardOptions)[];
 
 const FLAGS = ['requireScope', 'enabled'] as const;
-const FLAG_FIX = {
-  requireScope: ' (true asks for a tenantId; a cap with per: ["userId"] asks for a userId)',
-  enabled: '',
-};
 const FUNCTIONS = ['onAsk', 'onAlert', 'onEvent', 'waitUntil', 'countTokens'] as const;
 
 /** What is wrong with options that didn't come through the type checker. */
@@ -139,8 +135,7 @@ function optionsProblem(options: SpendGuardOptions): string | undefined {
   if (typeof options !== 'object' || options === null) return 'createSpendGuard: expected { policy, … }';
   const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
   if (unknown !== undefined) {
-    const isPolicy = 'caps' in options && !('policy' in options);
-    const fix = isPolicy ? 'a policy is passed as { policy }' : `expected ${OPTIONS.join(', ')}`;
+    const fix = 'caps' in options ? 'a policy is passed as { policy }' : `expected ${OPTIONS.join(', ')}`;
     return `${unknown}: unknown option; ${fix}`;
   }
   const { ledger, estimate, lateTruth } = options as {
@@ -167,7 +162,7 @@ function optionsProblem(options: SpendGuardOptions): string | undefined {
   const isOf = (type: string) => (name: keyof SpendGuardOptions) =>
     given[name] === undefined || typeof given[name] === type;
   const noFlag = FLAGS.find((name) => !isOf('boolean')(name));
-  if (noFlag !== undefined) return `${noFlag}: expected true or false${FLAG_FIX[noFlag]}`;
+  if (noFlag !== undefined) return `${noFlag}: expected true or false`;
   const noFunction = FUNCTIONS.find((name) => !isOf('function')(name));
   return noFunction === undefined ? undefined : `${noFunction}: expected a function`;
 }

@@ -19,8 +19,8 @@ const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as
   devDependencies: Record<string, string>;
 };
 
-/** Every subpath but the manifest. */
-const SUBPATHS = Object.keys(manifest.exports).filter((path) => path !== './package.json');
+/** Every subpath that is a module. */
+const SUBPATHS = Object.keys(manifest.exports).filter((path) => !path.endsWith('.json'));
 const MODULES = SUBPATHS.map((path) => manifest.name + path.slice(1));
 
 /** What a user of each framework has installed. */
