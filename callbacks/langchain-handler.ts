@@ -1,6 +1,5 @@
 /** The callback handler: decides each call when LangChain announces it, and settles it when it ends. */
 import { adapterGuard, type AdapterGuard, type Guarding } from '../src/adapter.ts';
-import type { GuardedCall } from '../src/guarded-call.ts';
 import type { SpendRequest } from '../src/prepare.ts';
 import type { SpendScope } from '../src/scope.ts';
 import type { CallOutcome } from '../src/settlement.ts';
@@ -9,8 +8,9 @@ import { fieldsOf, type Fields } from '../src/wire/fields.ts';
 import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
 import { guardOf } from './langchain-model.ts';
 import { asksForCache, readPrompt } from './langchain-prompt.ts';
+import { runsOf, togetherWith, type Run } from './langchain-runs.ts';
 import { takeScope } from './langchain-scope.ts';
-import { resultOutcome, type AnsweredBy } from './langchain-usage.ts';
+import { resultOutcome } from './langchain-usage.ts';
 import { providerName, readParams } from './langchain-wire.ts';
 
 /** Fits `callbacks` of every version without its types. */
@@ -44,15 +44,6 @@ export interface SpendGuardHandler {
     extraParams?: object,
   ): Promise<void>;
   handleLLMError(error: unknown, runId: string): Promise<void>;
-}
-
-/** A call that LangChain has announced, and what is needed to settle it. */
-interface Run {
-  call: Promise<GuardedCall>;
-  from: AnsweredBy;
-  signal: AbortSignal | undefined;
-  onAbort: () => void;
-  at: number;
 }
 
 /** What a callback is told of a call. */
@@ -124,10 +115,11 @@ export class AgentGuardSpendHandler implements SpendGuardHandler {
   readonly raiseError = true;
   readonly awaitHandlers = true;
   readonly #adapter: AdapterGuard;
-  readonly #runs = new Map<string, Run>();
+  readonly #runs: Map<string, Run>;
 
   constructor(guarding: Guarding, scope: SpendScope | undefined) {
     this.#adapter = adapterGuard(guarding, scope);
+    this.#runs = runsOf(this.#adapter.guard);
   }
 
   handleChatModelStart(
@@ -173,34 +165,39 @@ export class AgentGuardSpendHandler implements SpendGuardHandler {
   }
 
   async #start(announced: Announced, runId: string): Promise<void> {
-    const { llm, extra, metadata } = announced;
     // decided by the model itself
-    if (guardOf(llm) === this.#adapter.guard) return;
-    let run = this.#runs.get(runId);
-    // before 1.3, one handler at a model and at its call is told twice
-    if (run === undefined) {
-      const now = Date.now();
-      this.#forget(now - FORGET_AFTER_MS);
-      const call = Promise.resolve().then(() => this.#adapter.begin(announcedRequest(announced)));
-      const from = {
-        provider: providerName(metadata['ls_provider']),
-        versions: metadata['versions'],
-        writesCache: asksForCache(announced.prompt, fieldsOf(extra['invocation_params'])),
-      };
-      const signal = fieldsOf(extra['options'])['signal'] as AbortSignal | undefined;
-      const end = (): void => void this.#end(runId, () => ({ outcome: 'aborted' }));
-      const onAbort = (): void => void setTimeout(end, ABORT_GRACE_MS);
-      signal?.addEventListener('abort', onAbort);
-      run = { call, from, signal, onAbort, at: now };
-      this.#runs.set(runId, run);
-    }
+    if (guardOf(announced.llm) === this.#adapter.guard) return;
+    // told twice: another handler of the guard; before 1.3 also one handler at a model and at its call
+    const run = this.#runs.get(runId) ?? this.#open(announced, runId);
     try {
       await run.call;
     } catch (error) {
-      // a call that was refused has no ending
+      // a call that was refused has no ending, and those that were to be sent with it have none, either
       this.#drop(runId, run);
+      run.together.refuse();
       throw error;
     }
+  }
+
+  #open({ llm, prompt, extra, metadata }: Announced, runId: string): Run {
+    const now = Date.now();
+    this.#forget(now - FORGET_AFTER_MS);
+    const call = Promise.resolve().then(() =>
+      this.#adapter.begin(announcedRequest({ llm, prompt, extra, metadata })),
+    );
+    const from = {
+      provider: providerName(metadata['ls_provider']),
+      versions: metadata['versions'],
+      writesCache: asksForCache(prompt, fieldsOf(extra['invocation_params'])),
+    };
+    const signal = fieldsOf(extra['options'])['signal'] as AbortSignal | undefined;
+    const end = (): void => void this.#end(runId, () => ({ outcome: 'aborted' }));
+    const onAbort = (): void => void setTimeout(end, ABORT_GRACE_MS);
+    signal?.addEventListener('abort', onAbort);
+    const together = togetherWith(extra, () => void this.#end(runId, () => ({ outcome: 'not_sent' })));
+    const run = { call, from, signal, onAbort, at: now, together };
+    this.#runs.set(runId, run);
+    return run;
   }
 
   async #end(runId: string, outcomeOf: (run: Run) => CallOutcome): Promise<void> {

@@ -2,8 +2,9 @@
 import type { AdapterGuard } from '../src/adapter.ts';
 import { AgentGuardError, isBlocked } from '../src/errors.ts';
 import type { SpendGuard } from '../src/guard.ts';
-import { fieldsOf, isFields, type Fields } from '../src/wire/fields.ts';
+import { fieldsOf, isFields, listOf, type Fields } from '../src/wire/fields.ts';
 import { guardedChunks, guardedGenerate, type Calling } from './langchain-call.ts';
+import { lensOf } from './langchain-lens.ts';
 import { isModel, type BoundTools, type Rungs } from './langchain-route.ts';
 
 /** What calls of a guarded model go by. */
@@ -65,9 +66,35 @@ function isOverridden(target: object, name: string | symbol): boolean {
   return owners > 1;
 }
 
-/** True for a model that looks its own model up at each call (`initChatModel`). */
+/** The method by which a model looks its own model up at each call (`initChatModel`): of 1.x, and of 0.3. */
+function lookUpOf(value: unknown): string | undefined {
+  const fields = fieldsOf(value);
+  if (typeof fields['_getModelInstance'] === 'function') return '_getModelInstance';
+  const isOld = typeof fields['_model'] === 'function' && isFields(fields['_queuedMethodOperations']);
+  return isOld ? '_model' : undefined;
+}
+
 function isLookUp(value: unknown): boolean {
-  return isFields(value) && typeof value['_getModelInstance'] === 'function';
+  return lookUpOf(value) !== undefined;
+}
+
+/** Models that look-ups have come to, before anything was asked of them; the look-up's own have it done already. */
+const FOUND = new WeakMap<object, Map<unknown, unknown>>();
+
+/**
+ * The model that a look-up comes to, under the guard before what was asked of the look-up (`withStructuredOutput`,
+ * `bindTools`) is asked of it: afterwards, the model would lie inside of a chain, out of reach.
+ */
+async function lookedUp(method: Method, args: unknown[], { target, settings }: Seen): Promise<unknown> {
+  let found = FOUND.get(target);
+  if (found === undefined) FOUND.set(target, (found = new Map()));
+  const plain = lensOf(target, { _queuedMethodOperations: {}, _modelInstanceCache: found });
+  let model: unknown = guardedModel(await Reflect.apply(method, plain, args), settings);
+  for (const [name, given] of Object.entries(fieldsOf((target as Fields)['_queuedMethodOperations']))) {
+    const asked = (model as Fields)[name];
+    if (typeof asked === 'function') model = await Reflect.apply(asked, model, listOf(given));
+  }
+  return model;
 }
 
 /** The model under a guard. */
@@ -99,10 +126,8 @@ function methodFor(method: Method, key: string | symbol, seen: Seen): Method | u
   if (key === 'bindTools') return (...args) => boundTo(method, args, seen);
   if (key === 'withRetry') return (fields) => own(givingUp(fieldsOf(fields)));
   if (MAKERS.has(key)) return (...args) => guardedResult(own(...args), settings);
-  if (isLookUp(target)) {
-    if (key !== '_getModelInstance') return undefined;
-    return async (...args) => guardedResult(await own(...args), settings);
-  }
+  const lookUp = lookUpOf(target);
+  if (lookUp !== undefined) return key === lookUp ? (...args) => lookedUp(method, args, seen) : undefined;
   if (key === '_generate') {
     return (messages, options, runManager) =>
       guardedGenerate(calling(seen, { messages, options, runManager }));

@@ -1,4 +1,5 @@
 /** Route handlers under a guard: who is calling is said by the server, and a refusal is a real HTTP 402. */
+import { AgentGuardError } from '../src/errors.ts';
 import { withSpendScope, type SpendScope } from '../src/scope.ts';
 import { blockedResponse } from './http-response.ts';
 
@@ -23,14 +24,19 @@ export interface GuardRouteOptions<Request> {
  * the scope, and where one is refused and nothing catches the error, the answer is a 402 with the reason
  * (`blockedResponse`). Other errors are the handler's own.
  *
- * A `streamText` that is refused does not throw: return `toGuardedResponse(result)` for it. Rejects with
- * `AgentGuardError` (`invalid_config`) for a scope that isn't valid, and on a runtime without AsyncLocalStorage: there,
+ * A `streamText` that is refused does not throw: return `toGuardedResponse(result)` for it. Throws `AgentGuardError`
+ * (`invalid_config`) at once without `scope` or handler; rejects with it for a scope that isn't valid, and on a runtime without AsyncLocalStorage: there,
  * give the scope with each call and use `blockedResponse`.
  */
 export function guardRoute<Request, Rest extends unknown[]>(
-  { scope }: GuardRouteOptions<Request>,
+  options: GuardRouteOptions<Request>,
   handler: (request: Request, ...rest: Rest) => Response | Promise<Response>,
 ): (request: Request, ...rest: Rest) => Promise<Response> {
+  const { scope } = (options ?? {}) as Partial<GuardRouteOptions<Request>>;
+  if (typeof scope !== 'function' || typeof handler !== 'function') {
+    const expected = 'guardRoute: expected ({ scope: (request) => … }, handler)';
+    throw new AgentGuardError('invalid_config', expected);
+  }
   return async (request, ...rest) => {
     const given = await scope(request);
     if (isResponse(given)) return given;

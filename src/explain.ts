@@ -43,7 +43,7 @@ function sentence(prepared: Prepared, input: DecideInput, decision: Decision): s
     case 'no_policy':
       return `no policy matches the scope ${JSON.stringify(prepared.scope)}. Add one, or correct the scope.`;
     case 'policy_not_effective':
-      return `policy ${detail} takes effect at ${new Date(decision.retryAt ?? 0).toISOString()}.`;
+      return `policy ${detail} takes effect at ${new Date(decision.retryAt ?? 0).toISOString()}. Set an earlier effectiveFrom, or wait.`;
     case 'clock':
       return (
         `the log's last receipt is dated ${new Date(input.now).toISOString()}, which lies in this machine's future. ` +
@@ -205,7 +205,7 @@ function uncarried(prepared: Prepared, input: DecideInput, decision: Decision): 
   const { found } = prepared.uncarried;
   const reasons = ladder.map((model) => `${model}: ${obstacle(model, prepared)}`);
   const remedy = found.some((model) => ladder.includes(model))
-    ? "; pass resolveModel (AI SDK) or guardModel a ladder (LangChain) for those it can't be sent to"
+    ? "; for those it can't be sent to, pass resolveModel (AI SDK), or guardModel a ladder (LangChain)"
     : '';
   return reasons.length === 0 ? '' : ` (${reasons.join(', ')}${remedy})`;
 }

@@ -127,11 +127,17 @@ const OPTIONS: readonly string[] = [
   'webhook',
 ] satisfies (keyof SpendGuardOptions)[];
 
+const FLAGS = ['requireScope', 'enabled'] as const;
+const FUNCTIONS = ['onAsk', 'onAlert', 'onEvent', 'waitUntil', 'countTokens'] as const;
+
 /** What is wrong with options that didn't come through the type checker. */
 function optionsProblem(options: SpendGuardOptions): string | undefined {
   if (typeof options !== 'object' || options === null) return 'createSpendGuard: expected { policy, … }';
   const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
-  if (unknown !== undefined) return `${unknown}: unknown option; expected ${OPTIONS.join(', ')}`;
+  if (unknown !== undefined) {
+    const fix = 'caps' in options ? 'a policy is passed as { policy }' : `expected ${OPTIONS.join(', ')}`;
+    return `${unknown}: unknown option; ${fix}`;
+  }
   const { ledger, estimate, lateTruth } = options as {
     ledger?: { transact?: unknown } | null;
     estimate?: unknown;
@@ -146,15 +152,19 @@ function optionsProblem(options: SpendGuardOptions): string | undefined {
   if (estimate !== undefined && estimate !== 'fast' && estimate !== 'strict') {
     return 'estimate: expected "fast" or "strict"';
   }
-  const { capabilities, onAsk, onAlert } = options as { [K in keyof SpendGuardOptions]: unknown };
+  const given = options as { [K in keyof SpendGuardOptions]: unknown };
+  const { capabilities } = given;
   if (
     capabilities !== undefined &&
     typeof (capabilities as { verify?: unknown } | null)?.verify !== 'function'
   )
     return 'capabilities: expected capabilityVerifier({ issuer, jwks, audience })';
-  if (onAsk !== undefined && typeof onAsk !== 'function') return 'onAsk: expected a function';
-  if (onAlert !== undefined && typeof onAlert !== 'function') return 'onAlert: expected a function';
-  return undefined;
+  const isOf = (type: string) => (name: keyof SpendGuardOptions) =>
+    given[name] === undefined || typeof given[name] === type;
+  const noFlag = FLAGS.find((name) => !isOf('boolean')(name));
+  if (noFlag !== undefined) return `${noFlag}: expected true or false`;
+  const noFunction = FUNCTIONS.find((name) => !isOf('function')(name));
+  return noFunction === undefined ? undefined : `${noFunction}: expected a function`;
 }
 
 /** The tenant whose log a guard writes to. */

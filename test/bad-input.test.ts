@@ -1,6 +1,6 @@
 import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AgentGuardBlockedError, AgentGuardError, blockedError } from '../src/errors.ts';
 import type { SpendEvent } from '../src/events.ts';
 import { createSpendGuard, type SpendGuard } from '../src/guard.ts';
@@ -229,6 +229,28 @@ describe('an invalid policy', () => {
       /policy "p" is not valid:\n.*amountCents.*\n.*window.*\n.*version/s,
     );
   });
+});
+
+it.each<[string, object, string]>([
+  ['a policy in place of options', CAP, 'id: unknown option; a policy is passed as { policy }'],
+  [
+    'a typing error',
+    { requireScopes: true },
+    'requireScopes: unknown option; expected policy, scope, ledger',
+  ],
+  ['a list of required fields', { requireScope: ['userId'] }, 'requireScope: expected true or false'],
+  ['a text for a flag', { enabled: 'no' }, 'enabled: expected true or false'],
+  ['an event handler that is none', { onEvent: {} }, 'onEvent: expected a function'],
+  ['a counter that is none', { countTokens: 'cl100k' }, 'countTokens: expected a function'],
+])('an option of a guard is refused at once: %s', (_, given, message) => {
+  const options = 'id' in given ? given : { policy: CAP, ledger: memoryLedger(), ...given };
+  expect(() => createSpendGuard(options as never)).toThrow(message);
+});
+
+it('a Node without SQLite is told what the file ledger needs', () => {
+  const lookUp = vi.spyOn(process, 'getBuiltinModule').mockReturnValue(undefined);
+  expect(() => fileLedger({ dir: temporaryFolder() })).toThrow('needs Node.js 22.13 or newer');
+  lookUp.mockRestore();
 });
 
 describe('a request that makes no sense', () => {

@@ -69,7 +69,7 @@ describe('the message of a refused call', () => {
       { inputTokens: 1, maxOutputTokens: 1, canRoute: () => false },
     );
     expect(message).toContain(
-      "(x/far: the call can't be sent to it, x/short: the call can't be sent to it; pass",
+      "(x/far: the call can't be sent to it, x/short: the call can't be sent to it; for those it can't be sent to, pass resolveModel",
     );
     const long = await refused(
       {

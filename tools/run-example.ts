@@ -13,7 +13,11 @@ const programs = readdirSync(folder)
 
 const [wanted = '01', ...rest] = process.argv.slice(2);
 const program = programs.find((name) => name.startsWith(wanted));
-if (program === undefined) {
+const app = readdirSync(folder).find((name) => name.startsWith(wanted));
+if (program === undefined && app !== undefined) {
+  console.error(`${app} is an app of its own: see examples/${app}/README.md`);
+  process.exitCode = 2;
+} else if (program === undefined) {
   console.error(`no example ${wanted}; there are\n${programs.map((name) => `  ${name}`).join('\n')}`);
   process.exitCode = 2;
 } else {

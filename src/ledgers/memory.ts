@@ -40,7 +40,8 @@ export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
   }
 
   function assertOpen(): void {
-    if (closed) throw new AgentGuardError('ledger_unavailable', 'the memory ledger is closed');
+    if (closed)
+      throw new AgentGuardError('ledger_unavailable', 'the memory ledger is closed; make a new guard');
   }
 
   return {

@@ -84,9 +84,9 @@ describe('docs/langchain.md', () => {
   it('is right about the model', async () => {
     simulator.reset();
     const told = await run(blocks[0] as string, 'model');
-    expect(told, told.stderr).toMatchObject({ code: 0 });
+    expect(told, told.stderr).toMatchObject({ code: 0, stderr: '' });
     expect(told.stdout).toContain('You said: Review this diff: …');
-    expect(told.stderr).toContain('was blocked (cap_per_call)');
+    expect(told.stdout).toContain('was blocked (cap_per_call)');
     expect(simulator.requests.map(({ body }) => (body as { max_tokens: number }).max_tokens)).toEqual([
       1000, 1000,
     ]);

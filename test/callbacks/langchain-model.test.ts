@@ -7,6 +7,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { guardModel, spendGuardHandler } from '../../callbacks/langchain.ts';
 import { blockedError, isBlocked } from '../../src/index.ts';
 import type { Reply } from '../../src/node/simulator/index.ts';
+import * as old from '../frameworks/langchain-0.3/index.ts';
 import {
   caught,
   HAIKU,
@@ -383,23 +384,60 @@ describe('guardModel', () => {
     expect(desk.bodies()).toMatchObject([{ model: HAIKU, tools: [{ function: { name: 'look' } }] }]);
   });
 
-  it('takes a model that is looked up by its name', async () => {
-    await using desk = await openDesk(DOWN);
-    const options = {
-      modelProvider: 'openai',
-      apiKey: 'k',
-      maxTokens: 99,
-      configuration: { baseURL: desk.sim.url },
+  describe.each([
+    ['1.x', initChatModel],
+    ['0.3', old.initChatModel as unknown as typeof initChatModel],
+  ])('takes a model that is looked up by its name (%s)', (version, look) => {
+    const options = { modelProvider: 'openai', apiKey: 'k', maxTokens: 99 };
+    const open = async (url: string, more = {}): Promise<Chat> =>
+      (await look(OPUS, { ...options, configuration: { baseURL: url }, ...more })) as unknown as Chat;
+    const json = { method: 'jsonMode' } as const;
+    const asks = 'Answer in json.';
+    const ways: Readonly<Record<string, (model: Chat) => Promise<unknown>>> = {
+      invoke: (model) => model.invoke(asks),
+      stream: (model) => readAll(model.stream(asks)),
+      batch: (model) => model.batch([asks]),
+      bindTools: (model) => model.bindTools(tools).invoke(asks),
+      withConfig: (model) => model.withConfig({ tags: ['x'] }).invoke(asks),
+      pipe: (model) => model.pipe(({ content }) => content).invoke(asks),
+      'streamEvents v2': (model) => readAll(model.streamEvents(asks, { version: 'v2' })),
+      'structured output': (model) => model.withStructuredOutput(schema, json).invoke(asks),
+      'structured output, streamed': (model) =>
+        readAll(model.withStructuredOutput(schema, json).stream(asks) as never),
+      'structured output, raw': (model) =>
+        model.withStructuredOutput(schema, { ...json, includeRaw: true }).batch([asks]),
+      'tools and structured output': (model) =>
+        (model.bindTools(tools) as Chat).withStructuredOutput(schema, json).invoke(asks),
+      ...(version === '1.x' && {
+        'streamEvents v3': (model: Chat) => readAll(model.streamEvents(asks) as never),
+      }),
     };
-    const model = guardModel(await initChatModel(OPUS, options), desk.guard);
-    await model.invoke('hi');
-    await readAll(model.stream('hi'));
-    await model.bindTools(tools).invoke('hi');
-    await model.withConfig({ tags: ['x'] }).invoke('hi');
-    await readAll(model.streamEvents('hi', { version: 'v2' }));
-    expect(desk.bodies().map(({ model: named }) => named)).toEqual([HAIKU, HAIKU, HAIKU, HAIKU, HAIKU]);
-    expect(await desk.receipts('decision')).toHaveLength(5);
-    expect(await desk.spent()).toBe(desk.sim.billed);
+
+    it.each(Object.entries(ways))('%s', async (_way, call) => {
+      await using desk = await openDesk(DOWN, { respond: () => ({ text: JSON_TEXT }) });
+      await call(guardModel(await open(desk.sim.url), desk.guard));
+      expect(desk.bodies()).toMatchObject([{ model: HAIKU }]);
+      expect(await desk.receipts('decision')).toHaveLength(1);
+      expect(await desk.spent()).toBe(desk.sim.billed);
+    });
+
+    it('that the call itself names', async () => {
+      await using desk = await openDesk(DOWN);
+      const fields = { model: SONNET, configurableFields: ['model', 'maxTokens'] };
+      const model = guardModel(await open(desk.sim.url, fields), desk.guard);
+      await model.invoke('hi', { configurable: { model: OPUS, maxTokens: 50 } } as never);
+      expect(desk.bodies()).toMatchObject([{ model: HAIKU, max_tokens: 50 }]);
+      expect(await desk.receipts('decision')).toMatchObject([{ request: { model: OPUS } }]);
+    });
+
+    it('with what was asked of it before, which stays as it was without the guard', async () => {
+      await using desk = await openDesk(DOWN, { respond: () => ({ text: JSON_TEXT }) });
+      const bare = (await open(desk.sim.url)).withStructuredOutput(schema, json);
+      await bare.invoke(asks);
+      expect(await guardModel(bare, desk.guard).invoke(asks)).toEqual({ sky: 'clear' });
+      await bare.invoke(asks);
+      expect(desk.bodies().map(({ model }) => model)).toEqual([OPUS, HAIKU, OPUS]);
+    });
   });
 
   it('keeps calls within the concurrency of their model', async () => {

@@ -102,6 +102,14 @@ describe('guardRoute', () => {
   });
 });
 
+it.each([[undefined], [{}], [scope]])('guardRoute says at once what it needs (%#)', (options) => {
+  const given = options as { scope: typeof scope };
+  expect(() => guardRoute(given, () => new Response('never'))).toThrow(
+    'guardRoute: expected ({ scope: (request) => … }, handler)',
+  );
+  expect(() => guardRoute({ scope }, undefined as never)).toThrow('handler');
+});
+
 describe('blockedResponse', () => {
   const blocked = new AgentGuardBlockedError({
     reason: 'cap_spent',

@@ -23,6 +23,7 @@ import { existingKey, installationKey, keyOfEnvironment } from '../installation-
 import { makeFolder } from '../make-folder.ts';
 import { checkCheckpointOptions, type CheckpointOptions } from './checkpointer.ts';
 import { FileLedgerCore } from './file-ledger.ts';
+import { sqlite } from './lock.ts';
 import { REAL_IO, type LogIo } from './log-file.ts';
 import type { KeySource } from './types.ts';
 
@@ -103,11 +104,13 @@ export function fileLedger(options: FileLedgerOptions): FileLedger {
     );
   }
   if (options.checkpoints !== undefined) checkCheckpointOptions(options.checkpoints);
+  sqlite();
   const keys = keySource(options);
   let shared: Shared | undefined;
   let closed = false;
   const core = (): FileLedgerCore => {
-    if (closed) throw new AgentGuardError('ledger_unavailable', `the ledger ${dir} is closed`);
+    if (closed)
+      throw new AgentGuardError('ledger_unavailable', `the ledger ${dir} is closed; make a new guard`);
     shared ??= joinLedger(options, keys);
     return shared.core;
   };

@@ -5,13 +5,23 @@
  */
 import { statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { AgentGuardError } from '../../errors.ts';
 import { makeFolder } from '../make-folder.ts';
 
 const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
 /** A waiter that was seen this long ago may still be waiting. */
 const WAITER_SEEN_MS = 100;
+
+/** Looked up when it is needed: where it is missing, a plain import would fail without naming the remedy. */
+export function sqlite(): { DatabaseSync: typeof DatabaseSync } {
+  // a Node too old for the one may be too old for the other
+  const found = (process as Partial<NodeJS.Process>).getBuiltinModule?.('node:sqlite');
+  if (found !== undefined) return found;
+  const message = `the file ledger needs Node.js 22.13 or newer, and this is ${process.version}; update it, or pass another ledger`;
+  throw new AgentGuardError('invalid_config', message);
+}
 
 function isBusy(error: unknown): boolean {
   const code = (error as { errcode?: number }).errcode;
@@ -66,7 +76,7 @@ export class ProcessLock {
   #open(): void {
     if (this.#database !== undefined) return;
     makeFolder(this.#directory);
-    const database = new DatabaseSync(join(this.#directory, 'lock.sqlite'), { timeout: 0 });
+    const database = new (sqlite().DatabaseSync)(join(this.#directory, 'lock.sqlite'), { timeout: 0 });
     try {
       // In WAL mode taking and freeing the lock touches shared memory only.
       database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF');

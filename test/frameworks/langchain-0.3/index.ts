@@ -10,3 +10,4 @@ export { MessagesAnnotation, StateGraph } from '@langchain/langgraph';
 export { createReactAgent } from '@langchain/langgraph/prebuilt';
 export { ChatOpenAI, OpenAI, OpenAIEmbeddings } from '@langchain/openai';
 export { AgentExecutor, createToolCallingAgent } from 'langchain/agents';
+export { initChatModel } from 'langchain/chat_models/universal';
