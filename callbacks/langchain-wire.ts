@@ -4,7 +4,7 @@
  */
 import { fieldsOf, isFields, json, listOf, positive, type Fields } from '../src/wire/fields.ts';
 import { asksForHour, HOUR_CACHE } from '../src/wire/hour-cache.ts';
-import { promptFieldsIn, readBody, type Wire } from '../src/wire/request-body.ts';
+import { LIMITS, promptFieldsIn, readBody, type Wire } from '../src/wire/request-body.ts';
 
 /** A call as it could be made: a model, and the options that its `_generate` gets. */
 export interface Sending {
@@ -110,7 +110,9 @@ export function readParams(
   options: Fields = {},
 ): Omit<ModelWire, 'isSeen'> {
   const isAnthropic = provider === 'anthropic';
-  const wire = readBody(isAnthropic ? { ...body, tools: undefined } : body, 'a model without a name');
+  // only the Responses API has it, and there the other API's limits mean nothing
+  const limits = 'truncation' in body ? LIMITS.responses : LIMITS.chat;
+  const wire = readBody(isAnthropic ? { ...body, tools: undefined } : body, 'a model without a name', limits);
   const inPrompt = promptFieldsIn(body);
   const texts = [...(inPrompt.text === undefined ? [] : [inPrompt.text]), ...otherText(body)];
   const unbounded =

@@ -19,7 +19,7 @@ export function settingsWire(model: NamedModel): Wire {
   const { settings, config } = model as { settings?: unknown; config?: unknown };
   const own = fieldsOf(settings);
   const body = { ...own, ...fieldsOf(fieldsOf(config)['extraBody']), ...fieldsOf(own['extraBody']) };
-  return readBody({ model: model.modelId, ...body, max_tokens: undefined }, model.modelId);
+  return readBody({ model: model.modelId, ...body }, model.modelId, []);
 }
 
 export interface WholeCall<M extends NamedModel, R> {

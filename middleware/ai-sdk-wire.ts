@@ -208,10 +208,11 @@ function ownLimit({ params }: Sending, options: Fields, added: number | 'unknown
   if (added === 'unknown') return undefined;
   const openai = fieldsOf(options['openai'])['maxCompletionTokens'];
   const azure = fieldsOf(options['azure']);
-  const asked = limitIn({
+  const named = {
     max_tokens: params[limitKey(params)],
     max_completion_tokens: 'maxCompletionTokens' in azure ? azure['maxCompletionTokens'] : openai,
-  });
+  };
+  const asked = limitIn(named, LIMITS.chat);
   return asked === undefined ? undefined : asked + added;
 }
 

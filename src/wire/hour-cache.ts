@@ -1,11 +1,11 @@
 /**
  * Whether a request asks for a prompt cache that lasts an hour. Anthropic charges twice the input price for writing
- * it; the price list has only the rate of the five-minute cache. Pure.
+ * it, and answers don't tell every adapter how much of what was written is of that kind. Pure.
  */
 import { fieldsOf, isFields } from './fields.ts';
 
 export const HOUR_CACHE =
-  'a one-hour cache write, whose rate the price list does not have; use the five-minute cache';
+  'a one-hour cache write, whose tokens are not told apart from those of the five-minute cache; use that one';
 
 /** Five minutes is also what no `ttl` means. Whatever else there is lasts longer. */
 function lastsLonger(control: unknown): boolean {

@@ -51,10 +51,8 @@ export const LIMITS = {
   responses: ['max_output_tokens'],
 } as const;
 
-const ANY_LIMIT: readonly string[] = Object.values(LIMITS).flat();
-
 /** Of several limits in one body the largest is counted: providers differ in which they heed. */
-export function limitIn(body: Fields, names: readonly string[] = ANY_LIMIT): number | undefined {
+export function limitIn(body: Fields, names: readonly string[]): number | undefined {
   const limits = names.flatMap((name) => positive(body[name]) ?? []);
   return limits.length === 0 ? undefined : Math.max(...limits);
 }
@@ -97,7 +95,7 @@ function choicesIn(body: Fields): number {
 }
 
 /** What a body names and asks for, but for its prompt. `limits` are the names of the limit that its endpoint heeds. */
-export function readBody(body: Fields, otherwise: string, limits?: readonly string[]): Wire {
+export function readBody(body: Fields, otherwise: string, limits: readonly string[]): Wire {
   const model = typeof body['model'] === 'string' ? body['model'] : otherwise;
   const limit = limitIn(body, limits);
   const { reasoning, thinking } = body;

@@ -267,6 +267,17 @@ describe('a body', () => {
     expect(readParams(body, 'openai')).toMatchObject({ limit: 9, choices: 4, fallbacks: ['o'] });
   });
 
+  it.each([
+    ['a chat', {}, 'max_output_tokens'],
+    ['a response', { truncation: undefined }, 'max_tokens'],
+  ])("has no limit by the other API's name in %s", (_name, body, limit) => {
+    expect(readParams({ model: 'm', ...body, [limit]: 5 }, 'openai').limit).toBeUndefined();
+  });
+
+  it('has the limit of the Responses API in a response', () => {
+    expect(readParams({ model: 'm', truncation: undefined, max_output_tokens: 5 }, 'openai').limit).toBe(5);
+  });
+
   it('is what ChatAnthropic writes over it in the end', () => {
     const model = {
       model: 'a',

@@ -8,7 +8,8 @@ import type { ModelLike } from '../../middleware/ai-sdk-wire.ts';
 import { isBlocked } from '../../src/index.ts';
 import { HAIKU, openDesk, OPUS } from './ai-sdk-kit.ts';
 
-const REASON = 'a one-hour cache write, whose rate the price list does not have; use the five-minute cache';
+const REASON =
+  'a one-hour cache write, whose tokens are not told apart from those of the five-minute cache; use that one';
 
 const nothing = () => Promise.reject(new Error('not called'));
 
