@@ -50,7 +50,8 @@ export function rehydrate(payload: DecisionPayload, foundation: Foundation): Dec
   };
 }
 
-function requestOf(request: DecisionPayload['request']): RequestFacts {
+/** What was asked, as far as the receipt holds it. What no policy asked about at the time is not in it. */
+export function requestOf(request: DecisionPayload['request']): RequestFacts {
   return {
     model: request.model,
     ...(request.provider !== undefined && { provider: request.provider }),

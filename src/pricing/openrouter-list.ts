@@ -1,6 +1,7 @@
 /** OpenRouter's list of models (`GET /api/v1/models`) as price rows. Pure. */
 import * as v from 'valibot';
 import { scaleUp, usdText } from '../money.ts';
+import { WEEKDAYS } from '../windows.ts';
 import type { ModelFeature, PriceOverride, PriceRow, TokenRates } from './price.ts';
 
 /** A row of a list, without what is the same for all of them; `aliases` are other ids of the same model. */
@@ -44,15 +45,7 @@ const RATE_KEYS = {
 
 const FEE_KEYS = ['request', 'image'] as const;
 
-const DAYS: readonly string[] = [
-  'sunday',
-  'monday',
-  'tuesday',
-  'wednesday',
-  'thursday',
-  'friday',
-  'saturday',
-];
+const DAYS: readonly string[] = WEEKDAYS;
 
 /** Answers that the rates for tokens pay for: an embedding is no more than its prompt. */
 const FREE_OUTPUT: ReadonlySet<string> = new Set(['text', 'embeddings']);

@@ -1,10 +1,11 @@
 /** Snapshot bodies beside the log, each named by the digest that a `snapshot` receipt signs. */
 import { existsSync, readdirSync, readFileSync, unlinkSync } from 'node:fs';
-import { mkdir, open, rename } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256Text } from '../../receipts/keys.ts';
 import type { LedgerState } from '../../ledgers/state.ts';
 import { stateFromSnapshot } from '../../ledgers/snapshot.ts';
+import { writeDurably } from '../write-durably.ts';
 import { derivedFolder } from './log-file.ts';
 
 /** Bodies kept; older ones only cost space. */
@@ -20,15 +21,7 @@ export async function writeSnapshot(logPath: string, seq: number, text: string):
   const digest = sha256Text(text);
   const path = join(folder, bodyName(seq, digest));
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const temporary = `${path}.${process.pid}`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.datasync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
+  await writeDurably(path, text);
   return digest;
 }
 

@@ -3,7 +3,6 @@
  * itself: the tree must have the root that the note signs. Without it the tree is built anew from the whole log.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { AgentGuardError } from '../../errors.ts';
@@ -13,6 +12,7 @@ import { TreeFrontier } from '../../receipts/merkle.ts';
 import type { Head } from '../../receipts/seal.ts';
 import type { LogKeys } from '../../receipts/signers.ts';
 import { makeFolder } from '../make-folder.ts';
+import { writeDurably } from '../write-durably.ts';
 import { derivedFolder } from './log-file.ts';
 
 /** A tree at the place of its last checkpoint. */
@@ -67,15 +67,7 @@ export async function writeTree(
   makeFolder(derivedFolder(logPath, 'checkpoints'));
   const frontier = tree.roots.map(toBase64);
   const text = `${JSON.stringify({ frontier, head, note: checkpoint.note, offset, v: 1 })}\n`;
-  const temporary = `${path}.${process.pid}`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.datasync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
+  await writeDurably(path, text);
 }
 
 /**

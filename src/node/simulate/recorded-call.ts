@@ -1,52 +1,20 @@
 /** A call as its decision's receipt tells it, made ready to be decided again under other policies. */
 import { hasCapability } from '../../capability-names.ts';
-import type { PresentedCapability, RequestFacts } from '../../decide.ts';
+import type { RequestFacts } from '../../decide.ts';
 import { isRuleFor } from '../../policy/patterns.ts';
 import type { Policy } from '../../policy.ts';
 import { catalogueIds } from '../../pricing/catalogue.ts';
-import type { ModelFeature } from '../../pricing/price.ts';
 import type { DecisionPayload } from '../../receipts/payloads.ts';
+import { requestOf } from '../../rehydrate.ts';
 import type { SpendScope } from '../../scope.ts';
 
 type Recorded = DecisionPayload['request'];
 
-/** The facts that the receipt holds. What no policy asked about at the time is not among them. */
+/** The facts that the receipt holds, with whose model it is where the receipt doesn't say. */
 export function recordedFacts(request: Recorded): RequestFacts {
-  const { unbounded_input: unbounded = 'the log doesn’t say why', input_tokens: tokens } = request;
-  const provider = request.provider ?? vendorOf(request.model);
-  return {
-    model: request.model,
-    fallbacks: request.fallbacks ?? [],
-    input: tokens === undefined ? { unbounded } : { tokens },
-    choices: request.choices ?? 1,
-    limitCanBeSet: request.limit_can_be_set === true,
-    ...(provider !== undefined && { provider }),
-    ...(request.audio === true && { audio: true as const }),
-    ...(request.hour_cache === true && { hourCache: true as const }),
-    ...(request.images !== undefined && { images: request.images }),
-    ...(request.cached_tokens !== undefined && { cachedTokens: request.cached_tokens }),
-    ...(request.max_output_tokens !== undefined && { maxOutputTokens: request.max_output_tokens }),
-    ...(request.reasoning_tokens !== undefined && { reasoningTokens: request.reasoning_tokens }),
-    ...(request.ceiling_can_be_set === true && { ceilingCanBeSet: true }),
-    ...(request.features !== undefined && { features: request.features as ModelFeature[] }),
-    ...(request.claims !== undefined && { claims: request.claims }),
-    ...(request.capabilities !== undefined && { capabilities: request.capabilities.map(presented) }),
-    ...(request.fixed_cost !== undefined && { fixedCost: BigInt(request.fixed_cost) }),
-  };
-}
-
-function presented(given: NonNullable<Recorded['capabilities']>[number]): PresentedCapability {
-  return {
-    hash: given.sha256,
-    names: given.caps,
-    expires: given.exp,
-    ...(given.iss !== undefined && { issuer: given.iss }),
-    ...(given.jti !== undefined && { jti: given.jti }),
-    ...(given.nbf !== undefined && { notBefore: given.nbf }),
-    ...(given.sub !== undefined && { subject: given.sub }),
-    ...(given.max !== undefined && { max: BigInt(given.max) }),
-    ...(given.problem !== undefined && { problem: given.problem }),
-  };
+  const facts = requestOf(request);
+  const provider = facts.provider ?? vendorOf(request.model);
+  return provider === undefined ? facts : { ...facts, provider };
 }
 
 const VENDORS = ['anthropic', 'openai', 'google', 'mistral', 'deepseek', 'x-ai', 'cohere', 'perplexity'];
