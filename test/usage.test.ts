@@ -15,6 +15,10 @@ describe('knownUsage', () => {
       { inputTokens: 10, outputTokens: 0 },
       { inputTokens: 10, outputTokens: 0 },
     ],
+    [
+      { inputTokens: 10, outputTokens: -0 },
+      { inputTokens: 10, outputTokens: 0 },
+    ],
     [{ ...known, cacheReadTokens: 0, reasoningTokens: null }, known],
     [
       { ...known, cacheReadTokens: 4, cacheWriteTokens: 6 },
@@ -46,7 +50,14 @@ describe('knownUsage', () => {
   });
 
   it('never throws and never makes usage up', () => {
-    const value = fc.oneof(fc.integer(), fc.double(), fc.string(), fc.constant(undefined), fc.constant(null));
+    const value = fc.oneof(
+      fc.constantFrom(0, -0, 1),
+      fc.integer(),
+      fc.double(),
+      fc.string(),
+      fc.constant(undefined),
+      fc.constant(null),
+    );
     const fields = {
       inputTokens: value,
       outputTokens: value,
@@ -57,10 +68,13 @@ describe('knownUsage', () => {
       fc.property(fc.record(fields), (reported) => {
         const usage = knownUsage(reported);
         if ('unknown' in usage) return;
+        // Minus zero, which fast-check likes, is zero to everyone but JSON and `Object.is`.
+        const plain = (tokens: unknown): unknown => (tokens === 0 ? 0 : tokens);
         expect(usage).toMatchObject({
-          inputTokens: reported.inputTokens,
-          outputTokens: reported.outputTokens,
+          inputTokens: plain(reported.inputTokens),
+          outputTokens: plain(reported.outputTokens),
         });
+        expect(Object.values(usage).some((tokens) => Object.is(tokens, -0))).toBe(false);
       }),
     );
   });
