@@ -7,9 +7,10 @@ import type { CapState, DecideInput, Decision, PresentedCapability, RequestFacts
 import type { Policy } from './policy.ts';
 import { CLOCK_TOLERANCE_MS } from './prepare.ts';
 import type { ModelFeature, Price } from './pricing/price.ts';
-import type { DecisionPayload } from './receipts/payloads.ts';
+import type { DecisionPayload, SettlementPayload } from './receipts/payloads.ts';
 import { instantOf } from './receipts/seal.ts';
 import type { ScopeField, SpendScope } from './scope.ts';
+import type { TokenUsage } from './usage.ts';
 
 /** What the rest of the log says to a decision. */
 export interface Foundation {
@@ -100,6 +101,30 @@ function capabilityOf({
     ...(max !== undefined && { max: BigInt(max) }),
     ...(problem !== undefined && { problem }),
   };
+}
+
+type UsageMember = NonNullable<SettlementPayload['usage']>;
+
+const USAGE: readonly [keyof UsageMember, keyof TokenUsage][] = [
+  ['cache_read_audio_tokens', 'cacheReadAudioTokens'],
+  ['cache_read_tokens', 'cacheReadTokens'],
+  ['cache_write_hour_tokens', 'cacheWriteHourTokens'],
+  ['cache_write_tokens', 'cacheWriteTokens'],
+  ['input_audio_tokens', 'inputAudioTokens'],
+  ['input_image_tokens', 'inputImageTokens'],
+  ['output_audio_tokens', 'outputAudioTokens'],
+  ['output_image_tokens', 'outputImageTokens'],
+  ['reasoning_tokens', 'reasoningTokens'],
+];
+
+/** The tokens of a call, as its settlement holds them. */
+export function tokenUsage(member: UsageMember): TokenUsage {
+  const usage: TokenUsage = { inputTokens: member.input_tokens, outputTokens: member.output_tokens };
+  for (const [name, key] of USAGE) {
+    const tokens = member[name];
+    if (tokens !== undefined) usage[key] = tokens;
+  }
+  return usage;
 }
 
 /** What a receipt says was decided, in the words of `decide`. */

@@ -1,8 +1,10 @@
 /** What a decision's receipt says, held against what its log and its policies lead to. */
 import type { Decision } from './decide.ts';
+import type { Marks } from './ledgers/marks.ts';
 import { formatUsd } from './money.ts';
 import { canonicalJson } from './receipts/canonical-json.ts';
 import type { DecisionPayload } from './receipts/payloads.ts';
+import { instantOf } from './receipts/seal.ts';
 import type { Foundation } from './rehydrate.ts';
 import type { SpendScope } from './scope.ts';
 
@@ -23,6 +25,23 @@ export function markProblem(
   ] as const) {
     if (isSame(right, told)) continue;
     return `the ${what} of the log are ${JSON.stringify(right)}, and the decision has ${JSON.stringify(told)}`;
+  }
+  return undefined;
+}
+
+/** A capability counts for one call: which ones had been used before follows from the log. */
+export function capabilityProblem(
+  { request, issued_at: issuedAt }: DecisionPayload,
+  marks: Pick<Marks, 'usedUntil'>,
+): string | undefined {
+  for (const { iss, jti, problem, replayed = false } of request.capabilities ?? []) {
+    const until = iss === undefined || jti === undefined ? undefined : marks.usedUntil(iss, jti);
+    if (replayed && until === undefined)
+      return `capability ${jti ?? ''} is said to have been used before, and was not`;
+    // Writers forget tokens that have run out, which count for nothing anyway.
+    const isRemembered = until !== undefined && until > instantOf(issuedAt);
+    if (!replayed && problem === undefined && isRemembered)
+      return `capability ${jti} of ${iss} had been used by a call before, and counts again`;
   }
   return undefined;
 }

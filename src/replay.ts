@@ -6,7 +6,7 @@ import { capLayout, type CapLayout } from './accounts.ts';
 import { decide } from './decide.ts';
 import { RecentMap } from './ledgers/recent-map.ts';
 import { LedgerState } from './ledgers/state.ts';
-import { formatUsd } from './money.ts';
+import { formatUsd, maxOf } from './money.ts';
 import type { Policy } from './policy.ts';
 import { compilePrice, type Price, type PriceRow } from './pricing/price.ts';
 import type {
@@ -18,8 +18,8 @@ import type {
   SettlementPayload,
 } from './receipts/payloads.ts';
 import { instantOf, instantText } from './receipts/seal.ts';
-import { recordedDecision, rehydrate, type Foundation } from './rehydrate.ts';
-import { decisionProblem, markProblem } from './replay-decision.ts';
+import { recordedDecision, rehydrate, requestOf, type Foundation } from './rehydrate.ts';
+import { capabilityProblem, decisionProblem, markProblem } from './replay-decision.ts';
 import { adjustmentProblem, settlementProblem, type OpenCall } from './replay-endings.ts';
 import { spanProblem } from './replay-spans.ts';
 import { scopeMatches, type SpendScope } from './scope.ts';
@@ -72,8 +72,8 @@ export class Replay {
   readonly #prices = new RecentMap<ReadonlyMap<string, Price> | string>(PRICES_KEPT);
   readonly #calls = new Map<string, Ending>();
   readonly #open = new Map<string, OpenCall>();
-  /** Caps that somebody let a call pass, by the call that is still to be decided. */
-  readonly #approvals = new Map<string, Set<number>>();
+  /** Caps that somebody let a call pass, each with the most that it may cost, by the call that is still to be decided. */
+  readonly #approvals = new Map<string, Map<number, bigint>>();
   #decisions = 0;
   /** Expiries since the last receipt that a guard wrote for a call of its own. */
   #expiries = 0;
@@ -124,8 +124,9 @@ export class Replay {
         this.#prices.prune();
         return undefined;
       case 'approval': {
-        const given = this.#approvals.get(payload.call) ?? new Set();
-        if (payload.outcome === 'approved') this.#approvals.set(payload.call, given.add(payload.cap));
+        const given = this.#approvals.get(payload.call) ?? new Map<number, bigint>();
+        const most = maxOf(given.get(payload.cap) ?? 0n, BigInt(payload.hold));
+        if (payload.outcome === 'approved') this.#approvals.set(payload.call, given.set(payload.cap, most));
         return undefined;
       }
       case 'decision':
@@ -163,14 +164,15 @@ export class Replay {
       return;
     }
     const model = payload.route?.model ?? payload.request.model;
-    const { fixed_cost: fixedCost } = payload.request;
     const prices = payload.prices === undefined ? undefined : this.#prices.get(payload.prices);
     const call: OpenCall = {
       line: payload.seq + 1,
       hold,
+      at: instantOf(payload.issued_at),
+      request: requestOf(payload.request),
       model,
+      limit: payload.route?.limit,
       price: typeof prices === 'object' ? prices.get(model) : undefined,
-      fixedCost: fixedCost === undefined ? undefined : BigInt(fixedCost),
     };
     this.#open.set(payload.call, call);
   }
@@ -229,7 +231,10 @@ export class Replay {
     const found = balanceProblem(layout, payload, amounts);
     if (found !== undefined) return wrong(found.cause + this.#lostHold(found));
     const frozen = this.#state.marks.frozen(payload.scope as SpendScope);
-    const unmarked = markProblem(payload, amounts, frozen) ?? this.#unapproved(payload);
+    const unmarked =
+      markProblem(payload, amounts, frozen) ??
+      capabilityProblem(payload, this.#state.marks) ??
+      this.#unapproved(payload);
     if (unmarked !== undefined) return wrong(unmarked);
     const computed = decide(rehydrate(payload, { policies, layout, prices, amounts, frozen }));
     const difference = decisionProblem(computed, recordedDecision(payload));
@@ -253,11 +258,16 @@ export class Replay {
   }
 
   /** A cap that the decision says may be passed, and that nobody let it pass. */
-  #unapproved({ call, approved = [] }: DecisionPayload): string | undefined {
+  #unapproved({ call, approved = [], decision, hold }: DecisionPayload): string | undefined {
     const given = this.#approvals.get(call);
     this.#approvals.delete(call);
-    const missing = approved.find((cap) => given?.has(cap) !== true);
-    return missing === undefined ? undefined : `nobody approved that the call passes cap ${missing}`;
+    for (const cap of approved) {
+      const most = given?.get(cap);
+      if (most === undefined) return `nobody approved that the call passes cap ${cap}`;
+      if (decision !== 'block' && BigInt(hold) > most)
+        return `that the call passes cap ${cap} was approved up to ${formatUsd(most)}, and the hold is ${formatUsd(BigInt(hold))}`;
+    }
+    return undefined;
   }
 
   /** The open hold that a decision does without, where there is exactly that one. */

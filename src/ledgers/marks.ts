@@ -120,6 +120,11 @@ export class Marks {
     return this.#used.has(tokenName(issuer, jti));
   }
 
+  /** Until when it is remembered that a token was used, in milliseconds. */
+  usedUntil(issuer: string, jti: string): number | undefined {
+    return this.#used.get(tokenName(issuer, jti));
+  }
+
   /** True when the alert of this name has been given in a window that isn't over. */
   wasGiven(alert: string, now: number): boolean {
     const until = this.#alerts.get(alert);

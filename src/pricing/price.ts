@@ -305,6 +305,14 @@ export function costOf(
   return divideUp(dearest, TOKENS_PER_RATE) + price.request + BigInt(images) * price.image;
 }
 
+/** What `usage` costs at each of the times that a price depends on; one figure for a price that doesn't. */
+export function costsByTime(price: Price, usage: TokenUsage, images = 0): NanoUsd[] {
+  const fees = price.request + BigInt(images) * price.image;
+  return price.slots.map(
+    (tiers) => divideUp(sumOf(ratesFor(tiers, usage.inputTokens), usage), TOKENS_PER_RATE) + fees,
+  );
+}
+
 /** The dearest that one token of input and of output can cost in a tier. */
 function dearestRates(
   tier: CompiledRates,
