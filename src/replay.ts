@@ -135,7 +135,8 @@ export class Replay {
       case 'settlement':
         return this.#settlement(payload);
       case 'adjustment':
-        return this.#overdue(payload) ?? this.#adjustment(payload);
+        // The truth about a call is written beside all calls, and expires nothing.
+        return this.#adjustment(payload);
       case 'close':
         return payload.open_holds === this.#state.holds.size
           ? undefined
@@ -193,7 +194,7 @@ export class Replay {
     this.#calls.set(call, mayCome ? { ...before, amount: BigInt(cost.amount) } : 'adjusted');
   }
 
-  /** Whoever writes for a call expires what is due first. */
+  /** Whoever decides or settles a call expires what is due first. */
   #overdue({ call, issued_at: issuedAt }: Payload & { call: string }): Found | undefined {
     const due = this.#state.dueHolds(instantOf(issuedAt)).find((hold) => hold.call !== call);
     // One transaction ends so many holds, its own call's not counted; the others wait for the next one.

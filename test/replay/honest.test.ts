@@ -18,6 +18,7 @@ import {
 } from '../../src/testing/conformance-kit.ts';
 import { testPrices } from '../../src/testing/test-guard.ts';
 import { temporaryFolder } from '../node/temporary-folder.ts';
+import { makeControlledTraffic } from './controlled-traffic.ts';
 import { makeTraffic, TRAFFIC_START } from './traffic.ts';
 
 type Counts = Record<string, number>;
@@ -38,6 +39,9 @@ async function replayed(ledger: Ledger, seen: Counts = {}): Promise<ReplayVerdic
     count(payload.reason);
     count(`limit ${payload.route?.limit ?? 'of nothing'}`);
     if (payload.shadow !== undefined) count('shadow');
+    for (const mark of ['granted', 'approved', 'rungs', 'uncounted'] as const)
+      if (payload[mark] !== undefined) count(`has ${mark}`);
+    if (payload.request.capabilities?.some((each) => each.replayed)) count('has replayed');
   }
   return { ...replay.verdict(), receipts };
 }
@@ -68,6 +72,26 @@ it('100,000 receipts of random traffic', { timeout: 300_000 }, async () => {
     'policy',
   ];
   for (const what of [...needed, ...rare]) expect(seen[what] ?? 0, what).toBeGreaterThan(20);
+});
+
+it('100,000 receipts of traffic with grants, freezes, approvals and late costs', { timeout: 300_000 }, async () => {
+  const seen: Counts = {};
+  let receipts = 0;
+  for (let seed = 101; receipts < 100_000; seed++) {
+    const clock = { now: TRAFFIC_START };
+    const ledger = memoryLedger({ now: () => clock.now });
+    await makeControlledTraffic({ seed, calls: 15_000, clock, ledger });
+    await ledger.close();
+    const verdict = await replayed(ledger, seen);
+    expect(verdict.problem, `seed ${seed}`).toBeUndefined();
+    expect(verdict.replay).toBe('follows');
+    receipts += verdict.receipts;
+  }
+  console.log('the replay saw', JSON.stringify(seen));
+  const needed = ['grant', 'freeze', 'approval', 'alert', 'adjustment', 'expired', 'frozen', 'not_approved'];
+  for (const what of needed) expect(seen[what] ?? 0, what).toBeGreaterThan(20);
+  for (const what of ['granted', 'approved', 'replayed', 'rungs', 'uncounted'])
+    expect(seen[`has ${what}`] ?? 0, what).toBeGreaterThan(20);
 });
 
 it(
