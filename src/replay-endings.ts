@@ -38,7 +38,8 @@ function costProblem(payload: Ending, call: OpenCall): string | undefined {
   );
 }
 
-const nano = (text: string | undefined): bigint | undefined => (text === undefined ? undefined : BigInt(text));
+const nano = (text: string | undefined): bigint | undefined =>
+  text === undefined ? undefined : BigInt(text);
 
 /** The amount is that of its source. */
 function amountProblem({ cost }: Ending, { hold, request: { fixedCost } }: OpenCall): string | undefined {
@@ -95,7 +96,8 @@ function computedProblem({ cost, usage, served }: Ending, call: OpenCall): strin
   const tokens = tokenUsage(usage);
   const least = costOf(price, tokens, { at: [at], images });
   // Where the price depends on the time, the dearer of beginning and end counts, and the end is by the caller's clock.
-  const isRight = computed === least || (computed > least && costsByTime(price, tokens, images).includes(computed));
+  const isRight =
+    computed === least || (computed > least && costsByTime(price, tokens, images).includes(computed));
   return isRight ? undefined : `tokens × price is ${usd(least)}, and the receipt says ${usd(computed)}`;
 }
 

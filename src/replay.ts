@@ -7,7 +7,7 @@ import { decide } from './decide.ts';
 import { RecentMap } from './ledgers/recent-map.ts';
 import { LedgerState } from './ledgers/state.ts';
 import { formatUsd, maxOf } from './money.ts';
-import type { Policy } from './policy.ts';
+import type { Policy, PolicyRecord } from './policy.ts';
 import { compilePrice, type Price, type PriceRow } from './pricing/price.ts';
 import type {
   AdjustmentPayload,
@@ -19,6 +19,7 @@ import type {
 } from './receipts/payloads.ts';
 import { instantOf, instantText } from './receipts/seal.ts';
 import { recordedDecision, rehydrate, requestOf, type Foundation } from './rehydrate.ts';
+import { AlertRules } from './replay-alerts.ts';
 import { capabilityProblem, decisionProblem, markProblem } from './replay-decision.ts';
 import { adjustmentProblem, settlementProblem, type OpenCall } from './replay-endings.ts';
 import { spanProblem } from './replay-spans.ts';
@@ -74,6 +75,7 @@ export class Replay {
   readonly #open = new Map<string, OpenCall>();
   /** Caps that somebody let a call pass, each with the most that it may cost, by the call that is still to be decided. */
   readonly #approvals = new Map<string, Map<number, bigint>>();
+  readonly #alerts = new AlertRules();
   #decisions = 0;
   /** Expiries since the last receipt that a guard wrote for a call of its own. */
   #expiries = 0;
@@ -128,6 +130,13 @@ export class Replay {
         const most = maxOf(given.get(payload.cap) ?? 0n, BigInt(payload.hold));
         if (payload.outcome === 'approved') this.#approvals.set(payload.call, given.set(payload.cap, most));
         return undefined;
+      }
+      case 'policy':
+        this.#alerts.add(payload.policy as unknown as PolicyRecord);
+        return undefined;
+      case 'alert': {
+        const problem = this.#alerts.problem(payload, this.#state);
+        return problem === undefined ? undefined : wrong(problem);
       }
       case 'decision':
         this.#decisions += 1;

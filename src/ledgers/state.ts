@@ -149,6 +149,11 @@ export class LedgerState {
     return sum;
   }
 
+  /** A window of an account, also one that is over, where these are kept. */
+  bucket(key: string, start: number): Bucket | undefined {
+    return this.accounts.get(key)?.get(start) ?? this.#attic?.get(key)?.get(start);
+  }
+
   dueHolds(now: number): Hold[] {
     if (now < this.#nextDue) return [];
     const due: Hold[] = [];
@@ -292,7 +297,7 @@ export class LedgerState {
     const change = BigInt(payload.change);
     this.#awaitTruth(payload, payload.accounts);
     for (const [key, start] of payload.accounts) {
-      const bucket = this.accounts.get(key)?.get(start) ?? this.#attic?.get(key)?.get(start);
+      const bucket = this.bucket(key, start);
       // A window that has closed since needs no correction: nothing will be decided on it again.
       if (bucket !== undefined) bucket.spent += change;
     }

@@ -132,7 +132,13 @@ class Controlled {
     const [jti = '', end = ''] = token.split('.');
     if (Number(end) <= now) return { problem: 'it has run out' };
     const max = this.#chance(0.3) ? { max: BigInt(this.#below(90_000_000)) } : {};
-    return { issuer: 'https://issuer.example', jti, names: ['payment_execute'], expires: Number(end), ...max };
+    return {
+      issuer: 'https://issuer.example',
+      jti,
+      names: ['payment_execute'],
+      expires: Number(end),
+      ...max,
+    };
   }
 
   async run(): Promise<void> {

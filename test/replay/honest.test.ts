@@ -74,25 +74,38 @@ it('100,000 receipts of random traffic', { timeout: 300_000 }, async () => {
   for (const what of [...needed, ...rare]) expect(seen[what] ?? 0, what).toBeGreaterThan(20);
 });
 
-it('100,000 receipts of traffic with grants, freezes, approvals and late costs', { timeout: 300_000 }, async () => {
-  const seen: Counts = {};
-  let receipts = 0;
-  for (let seed = 101; receipts < 100_000; seed++) {
-    const clock = { now: TRAFFIC_START };
-    const ledger = memoryLedger({ now: () => clock.now });
-    await makeControlledTraffic({ seed, calls: 15_000, clock, ledger });
-    await ledger.close();
-    const verdict = await replayed(ledger, seen);
-    expect(verdict.problem, `seed ${seed}`).toBeUndefined();
-    expect(verdict.replay).toBe('follows');
-    receipts += verdict.receipts;
-  }
-  console.log('the replay saw', JSON.stringify(seen));
-  const needed = ['grant', 'freeze', 'approval', 'alert', 'adjustment', 'expired', 'frozen', 'not_approved'];
-  for (const what of needed) expect(seen[what] ?? 0, what).toBeGreaterThan(20);
-  for (const what of ['granted', 'approved', 'replayed', 'rungs', 'uncounted'])
-    expect(seen[`has ${what}`] ?? 0, what).toBeGreaterThan(20);
-});
+it(
+  '100,000 receipts of traffic with grants, freezes, approvals and late costs',
+  { timeout: 300_000 },
+  async () => {
+    const seen: Counts = {};
+    let receipts = 0;
+    for (let seed = 101; receipts < 100_000; seed++) {
+      const clock = { now: TRAFFIC_START };
+      const ledger = memoryLedger({ now: () => clock.now });
+      await makeControlledTraffic({ seed, calls: 15_000, clock, ledger });
+      await ledger.close();
+      const verdict = await replayed(ledger, seen);
+      expect(verdict.problem, `seed ${seed}`).toBeUndefined();
+      expect(verdict.replay).toBe('follows');
+      receipts += verdict.receipts;
+    }
+    console.log('the replay saw', JSON.stringify(seen));
+    const needed = [
+      'grant',
+      'freeze',
+      'approval',
+      'alert',
+      'adjustment',
+      'expired',
+      'frozen',
+      'not_approved',
+    ];
+    for (const what of needed) expect(seen[what] ?? 0, what).toBeGreaterThan(20);
+    for (const what of ['granted', 'approved', 'replayed', 'rungs', 'uncounted'])
+      expect(seen[`has ${what}`] ?? 0, what).toBeGreaterThan(20);
+  },
+);
 
 it(
   'a file ledger that is closed and opened again, with snapshots between',

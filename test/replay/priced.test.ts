@@ -78,7 +78,10 @@ const HONEST: [name: string, steps: Step[], start?: string][] = [
     [[{ prompt: PROMPT }, ok({ ...USAGE, cacheReadTokens: 300, cacheReadAudioTokens: 200 })]],
   ],
   ['a one-hour cache', [[{}, ok({ ...USAGE, cacheWriteTokens: 500, cacheWriteHourTokens: 400 })]]],
-  ['sound and pictures in the answer', [[{}, ok({ ...USAGE, outputAudioTokens: 50, outputImageTokens: 20 })]]],
+  [
+    'sound and pictures in the answer',
+    [[{}, ok({ ...USAGE, outputAudioTokens: 50, outputImageTokens: 20 })]],
+  ],
   ['the cheaper time of the day', [[{}, ok(USAGE)]], '2026-06-01T12:00:00Z'],
   ['the dearer time of the day', [[{}, ok(USAGE)]], '2026-06-01T01:30:00Z'],
   ['a call that goes on into the dearer time', [[{}, ok(USAGE), 300_000]]],
