@@ -6,6 +6,8 @@ import type { Payload } from './receipts/payloads.ts';
 export interface BillRow {
   id: string;
   amount: NanoUsd;
+  /** What the upstream took from an own key of the caller's on top of it; absent where the bill doesn't say. */
+  upstream?: NanoUsd;
   /** When the provider says that it was, in milliseconds; absent where the bill doesn't say. */
   at?: number;
 }
@@ -48,8 +50,16 @@ const SLACK_MS = 15 * 60_000;
 interface Settled {
   id: string | undefined;
   amount: NanoUsd;
+  /** What the provider itself charged: of a call on the caller's own key its fee alone, where that is known. */
+  charged: NanoUsd;
   at: number;
   counts: boolean;
+}
+
+/** What the receipts say of one id. */
+interface Receipts extends Pick<Settled, 'amount' | 'charged'> {
+  calls: string[];
+  entries: Settled[];
 }
 
 /** Collects what the receipts say, then holds it against a bill. */
@@ -78,6 +88,7 @@ export class Reconciler {
         this.#calls.set(call, {
           id: id ?? before?.id,
           amount: BigInt(cost.amount),
+          charged: BigInt(cost.fee ?? cost.amount),
           at: before?.at ?? this.#decidedAt.get(call) ?? Date.parse(issuedAt),
           counts: before?.counts ?? counts,
         });
@@ -89,10 +100,13 @@ export class Reconciler {
 
   against(bill: Iterable<BillRow>): Reconciliation {
     const billed = new Map<string, NanoUsd>();
+    // Bills of before the column, and of calls that ran on no own key, say nothing of an upstream.
+    const hasUpstream = new Set<string>();
     let from = Number.POSITIVE_INFINITY;
     let to = Number.NEGATIVE_INFINITY;
-    for (const { id, amount, at } of bill) {
-      billed.set(id, (billed.get(id) ?? 0n) + amount);
+    for (const { id, amount, upstream = 0n, at } of bill) {
+      billed.set(id, (billed.get(id) ?? 0n) + amount + upstream);
+      if (upstream > 0n) hasUpstream.add(id);
       from = Math.min(from, at ?? Number.NEGATIVE_INFINITY);
       to = Math.max(to, at ?? Number.POSITIVE_INFINITY);
     }
@@ -104,7 +118,7 @@ export class Reconciler {
       phantom: [] as ReconciledCall[],
     };
     const outsidePeriod = { count: 0, settled: 0n };
-    for (const [id, { amount: settled, calls, entries }] of receipts.byId) {
+    for (const [id, { amount: settled, charged, calls, entries }] of receipts.byId) {
       const bill = billed.get(id);
       if (bill === undefined) {
         // Without a single row nothing is known of the period, and everything is in it.
@@ -113,7 +127,7 @@ export class Reconciler {
           outsidePeriod.count += calls.length;
           outsidePeriod.settled += settled;
         }
-      } else if (bill === settled) {
+      } else if (bill === settled || (bill === charged && !hasUpstream.has(id))) {
         found.matched.count += 1;
         found.matched.amount += bill;
       } else found.differ.push({ id, billed: bill, settled, calls });
@@ -133,10 +147,10 @@ export class Reconciler {
   }
 
   #byId(): {
-    byId: Map<string, { amount: NanoUsd; calls: string[]; entries: Settled[] }>;
+    byId: Map<string, Receipts>;
     withoutId: { count: number; settled: NanoUsd };
   } {
-    const byId = new Map<string, { amount: NanoUsd; calls: string[]; entries: Settled[] }>();
+    const byId = new Map<string, Receipts>();
     const withoutId = { count: 0, settled: 0n };
     for (const [call, entry] of this.#calls) {
       if (!entry.counts) continue;
@@ -146,8 +160,9 @@ export class Reconciler {
         withoutId.settled += entry.amount;
         continue;
       }
-      const same = byId.get(entry.id) ?? { amount: 0n, calls: [], entries: [] };
+      const same = byId.get(entry.id) ?? { amount: 0n, charged: 0n, calls: [], entries: [] };
       same.amount += entry.amount;
+      same.charged += entry.charged;
       same.calls.push(call);
       same.entries.push(entry);
       byId.set(entry.id, same);

@@ -10,6 +10,8 @@ const COLUMNS = {
   id: ['generation_id', 'generation id', 'id'],
   cost: ['cost_total', 'total_cost', 'cost', 'usage'],
   time: ['created_at', 'created at', 'timestamp'],
+  /** What the upstream took from an own key of the caller's, beside the cost. */
+  upstream: ['byok_usage_inference', 'byok usage inference'],
 } as const;
 
 type Column = keyof typeof COLUMNS;
@@ -42,13 +44,20 @@ function timeOf(text: string | undefined): number | undefined {
   return Number.isNaN(time) ? undefined : time;
 }
 
+function costIn(text: string, where: string): bigint {
+  const amount = reportedCost(text);
+  if (amount !== undefined) return amount;
+  throw new CliError(`${where}: ${JSON.stringify(printable(text))} is not a cost in US dollars.`);
+}
+
 /** The rows of an export. Throws `CliError` that names file, row and column for what can't be read. */
 export async function readActivity(file: string): Promise<BillRow[]> {
   const rows: BillRow[] = [];
   let cell: ReturnType<typeof columnsOf> | undefined;
-  const parser = createReadStream(file).pipe(
-    parse({ bom: true, skip_empty_lines: true, trim: true, relax_column_count: false }),
-  );
+  const parser = parse({ bom: true, skip_empty_lines: true, trim: true, relax_column_count: false });
+  createReadStream(file)
+    .once('error', (error) => parser.destroy(error))
+    .pipe(parser);
   try {
     for await (const row of parser as AsyncIterable<string[]>) {
       if (cell === undefined) {
@@ -58,13 +67,11 @@ export async function readActivity(file: string): Promise<BillRow[]> {
       const where = `${printable(file)}, row ${parser.info.records}`;
       const id = cell(row, 'id') ?? '';
       if (id === '') throw new CliError(`${where}: the generation id is empty.`);
-      const cost = cell(row, 'cost') ?? '';
-      const amount = reportedCost(cost);
-      if (amount === undefined) {
-        throw new CliError(`${where}: ${JSON.stringify(printable(cost))} is not a cost in US dollars.`);
-      }
+      const amount = costIn(cell(row, 'cost') ?? '', where);
+      const told = cell(row, 'upstream') ?? '';
+      const upstream = told === '' ? undefined : costIn(told, where);
       const at = timeOf(cell(row, 'time'));
-      rows.push({ id, amount, ...(at !== undefined && { at }) });
+      rows.push({ id, amount, ...(upstream !== undefined && { upstream }), ...(at !== undefined && { at }) });
     }
   } catch (error) {
     if (error instanceof CliError) throw error;

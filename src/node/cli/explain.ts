@@ -2,13 +2,11 @@
 import { formatUsd, usdText } from '../../money.ts';
 import type { AdjustmentPayload, DecisionPayload, SettlementPayload } from '../../receipts/payloads.ts';
 import { DECIDED, OUTCOMES, SOURCES } from '../../receipts/words.ts';
-import { findLog } from './locate.ts';
 import { failure, printable, screenWidth, styled, timeText, wrapped } from './output.ts';
-import { spoolStdin, STDIN } from './spool.ts';
 import { askedText, capsOf, scopeText, traceTitle, whyText } from './trace.ts';
 import type { CallTrace } from './trace.ts';
 import { findingOf, type Finding } from './verify-report.ts';
-import { verifyFile, type VerifyOptions } from './verify.ts';
+import { givenLog, verifyFile, type VerifyOptions } from './verify.ts';
 
 /**
  * Verifies the log, tells the call, and returns the exit code: that of `verify`, which is 2 for a call that isn't
@@ -19,10 +17,9 @@ export async function explainCommand(
   path: string | undefined,
   given: VerifyOptions,
 ): Promise<number> {
-  const options = { ...given, trace: call, ...(path === STDIN && { name: 'standard input' }) };
+  const { options, file } = givenLog(path, { ...given, trace: call }, 'explain');
   try {
-    const file = path === STDIN ? await spoolStdin() : findLog(path, 'explain');
-    const verified = await verifyFile(file, options);
+    const verified = await verifyFile(await file(), options);
     const finding = findingOf(verified, options);
     const trace = verified.audit.trace as CallTrace;
     if (options.json === true) print(JSON.stringify(storyJson(trace, finding), undefined, 2));

@@ -7,7 +7,7 @@ import type { BillRow } from '../../reconcile.ts';
 import { CheckpointWitness, type WitnessOptions } from './checkpoint-witness.ts';
 import { chooseTrust, findLog, shownBy, type KeyChoice } from './locate.ts';
 import { CliError, failure, printable } from './output.ts';
-import { spoolStdin, STDIN } from './spool.ts';
+import { spoolPipe, spoolStdin, STDIN } from './spool.ts';
 import { findingOf, jsonReport, textReport } from './verify-report.ts';
 
 export interface VerifyOptions extends WitnessOptions {
@@ -43,6 +43,18 @@ export interface Verified {
   checkpoints?: readonly CheckpointFinding[];
 }
 
+/** The log that is meant by `path`: what comes through a pipe is read to its end first. */
+export function givenLog<O extends VerifyOptions>(
+  path: string | undefined,
+  given: O,
+  doing: string,
+): { options: O; file: () => Promise<string> } {
+  if (path === STDIN) return { options: { ...given, name: 'standard input' }, file: spoolStdin };
+  const isPipe = path !== undefined && statSync(path, { throwIfNoEntry: false })?.isFIFO() === true;
+  if (isPipe) return { options: { ...given, name: path }, file: () => spoolPipe(path) };
+  return { options: given, file: async () => findLog(path, doing) };
+}
+
 /**
  * Verifies a log, prints the verdict, and returns the exit code: 0 valid, 1 invalid, 2 undecidable, unreadable, or
  * without the call that was asked for.
@@ -52,8 +64,7 @@ export async function verifyCommand(path: string | undefined, given: VerifyOptio
     const { verifyLinkCommand } = await import('./verify-link.ts');
     return verifyLinkCommand(given.link, given);
   }
-  const options = path === STDIN ? { ...given, name: 'standard input' } : given;
-  const file = async (): Promise<string> => (path === STDIN ? spoolStdin() : findLog(path, 'verify'));
+  const { options, file } = givenLog(path, given, 'verify');
   if (options.json !== true) {
     const verified = await verifyFile(await file(), options);
     process.stdout.write(`${textReport(verified, options).join('\n')}\n`);

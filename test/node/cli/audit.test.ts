@@ -1,5 +1,5 @@
 /** What `verify` says beyond integrity: the replay, the bill, a place to begin at, standard input; and `explain`. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -157,6 +157,49 @@ describe('agentguard verify --reconcile', () => {
     expect(await reconcile(home, log, text)).toMatchObject({ exitCode: 0, reconciliation: { agree: true } });
   });
 
+  it('knows that of a call on an own key the bill has the fee, and maybe the upstream’s charge', async () => {
+    const home = await newHome();
+    const guard = guardIn(home, 'acme');
+    const call = await guard.begin({
+      model: 'anthropic/claude-haiku-4-5',
+      inputTokens: 1000,
+      maxOutputTokens: 1000,
+    });
+    const cost = { cost: 0.00105, upstreamCost: 0.001, isByok: true };
+    await call.settle({
+      outcome: 'ok',
+      usage: { inputTokens: 900, outputTokens: 240 },
+      ...cost,
+      providerRef: 'gen-1',
+    });
+    await guard.close();
+    const log = join(home, 'acme', 'decisions.ndjson');
+    const header = 'generation_id,cost_total,byok_usage_inference';
+    for (const [text, agree] of [
+      ['generation_id,cost_total\ngen-1,0.00005\n', true],
+      ['generation_id,cost_total\ngen-1,0.00105\n', true],
+      [`${header}\ngen-1,0.00005,0.001\n`, true],
+      [`${header}\ngen-1,0.00005,\n`, true],
+      [`${header}\ngen-1,0.00005,0.0011\n`, false],
+      [`${header}\ngen-1,0.00006,0.001\n`, false],
+      ['generation_id,cost_total\ngen-1,0.001\n', false],
+    ] as const) {
+      const report = await reconcile(home, log, text);
+      expect({ text, ...report }).toMatchObject({ text, reconciliation: { agree } });
+    }
+  });
+
+  it('ends with 2 for a file that can’t be read', async () => {
+    const home = await newHome();
+    const log = await writeLog(home, 'acme');
+    for (const file of [join(home, 'no-such.csv'), home]) {
+      const run = await agentguard(['verify', log, '--reconcile', file]);
+      expect(run).toMatchObject({ code: 2, stdout: '' });
+      expect(run.stderr).toMatch(/can't be read as CSV: (ENOENT|EISDIR)/);
+      expect(run.stderr).not.toContain('    at ');
+    }
+  });
+
   it('finds each kind of difference, to the nano-dollar', async () => {
     const home = await newHome();
     const { log, rows } = await billedLog(home);
@@ -301,6 +344,22 @@ describe('standard input', () => {
     expect(story).toMatchObject({ code: 0 });
     expect(story.stdout).toContain('user alice asked for anthropic/claude-haiku-4-5');
   });
+});
+
+it.skipIf(process.platform === 'win32')('a named pipe is read to its end first', async () => {
+  const home = await newHome();
+  const log = await writeLog(home, 'acme');
+  const { kid } = installationKey(join(home, 'installation-key.json')).signer;
+  const pipe = join(home, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const through = async (...args: string[]): Promise<CliRun> => {
+    const [run] = await Promise.all([agentguard(args), writeFile(pipe, await readFile(log))]);
+    return run;
+  };
+  const verified = await through('verify', pipe, '--key', kid, '--replay');
+  expect(verified).toMatchObject({ code: 0, stderr: '' });
+  expect(verified.stdout).toMatch(/pipe\nintegrity +valid/);
+  expect(await through('explain', 'latest', pipe, '--key', kid)).toMatchObject({ code: 0 });
 });
 
 describe('agentguard explain', () => {
