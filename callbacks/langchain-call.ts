@@ -91,7 +91,10 @@ export function guardedGenerate(calling: Calling): Promise<unknown> {
     try {
       result = await methodOf(model, '_generate')(messages, options, runManager);
     } catch (error) {
-      await call.settle(failureOutcome(error, options['signal'] as AbortSignal | undefined));
+      const failure = failureOutcome(error, options['signal'] as AbortSignal | undefined);
+      // what was answered before, or could not be read, is paid for, whatever the error says of the last request
+      const isPaid = tap.hasHeard && failure.outcome !== 'aborted';
+      await call.settle(isPaid ? { outcome: 'error' } : failure);
       throw error;
     }
     await call.settle(heard(resultOutcome(result, from), tap));

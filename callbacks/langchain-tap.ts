@@ -13,22 +13,32 @@ const SENDS = 'completionWithRetry';
 /** What was heard of one answer. */
 export class WireTap {
   #body: Fields = {};
+  #answers = 0;
+
+  /** True once something was answered, and is to be paid for. */
+  get hasHeard(): boolean {
+    return this.#answers > 0;
+  }
 
   readonly wraps: Wraps = {
     [SENDS]:
       (own) =>
       async (...args) => {
         const answer = await own(...args);
+        this.#answers += 1;
         return isFields(answer) && Symbol.asyncIterator in answer
           ? this.#listened(answer)
           : this.#heard(answer);
       },
   };
 
-  /** What the wire says about the money, where it says something of usage. */
+  /**
+   * What the wire says about the money, where it says something of usage. A completion model asks several times for
+   * many prompts, and adds up what it was told by itself.
+   */
   outcome(seenOutputTokens: number | undefined): Partial<CallOutcome> {
     const { usage } = this.#body;
-    if (!isFields(usage) || Object.keys(usage).length === 0) return {};
+    if (this.#answers > 1 || !isFields(usage) || Object.keys(usage).length === 0) return {};
     return attempt(() => reportedInBody(this.#body, seenOutputTokens), {});
   }
 

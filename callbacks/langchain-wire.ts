@@ -2,7 +2,7 @@
  * What the request of a LangChain model will name – models, output limit, fees – read from the body that the model
  * itself would write. Pure.
  */
-import { fieldsOf, isFields, json, listOf, positive, type Fields } from '../src/wire/fields.ts';
+import { fieldsOf, isFields, json, listOf, positive, textOf, type Fields } from '../src/wire/fields.ts';
 import { asksForHour, HOUR_CACHE } from '../src/wire/hour-cache.ts';
 import { LIMITS, promptFieldsIn, readBody, type Wire } from '../src/wire/request-body.ts';
 
@@ -48,6 +48,20 @@ export function providerOf({ model, options }: Sending): string | undefined {
   }
 }
 
+/** What LangChain names where nobody has: of what Azure has deployed it says nothing. */
+const UNNAMED = /^gpt-3\.5-turbo(-instruct)?$/;
+
+/** The name to price: the caller's own word for the model, else that of the deployment in Azure's address. */
+export function pricedName(named: unknown, deployment: unknown): unknown {
+  if (typeof deployment !== 'string') return named;
+  return typeof named === 'string' && !UNNAMED.test(named) ? named : deployment;
+}
+
+/** The deployment that serves a model's calls, whatever their bodies name. */
+export function deploymentOf(model: unknown): string | undefined {
+  return textOf(fieldsOf(model)['azureOpenAIApiDeploymentName']);
+}
+
 /** Marks a body that the model could not write. */
 const UNREADABLE = 'invocationParams';
 
@@ -69,7 +83,7 @@ export function bodyOf({ model, options }: Sending): { body: Fields; isSeen: boo
   const isSeen = typeof params['model'] === 'string';
   // ChatAnthropic writes these over everything else
   const body = { ...(!isSeen && named), ...params, ...fieldsOf(invocationKwargs) };
-  return { body, isSeen };
+  return { body: { ...body, model: pricedName(body.model, deploymentOf(own)) }, isSeen };
 }
 
 /** Tools of Anthropic's that the caller's own code runs; tools without a type are the caller's own. */
