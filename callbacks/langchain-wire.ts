@@ -4,7 +4,8 @@
  */
 import { fieldsOf, isFields, json, listOf, positive, textOf, type Fields } from '../src/wire/fields.ts';
 import { asksForHour, HOUR_CACHE } from '../src/wire/hour-cache.ts';
-import { LIMITS, promptFieldsIn, readBody, type Wire } from '../src/wire/request-body.ts';
+import { LIMITS, promptFieldsIn, readBody, sumsUp, type Wire } from '../src/wire/request-body.ts';
+import { feeInResponses } from '../src/wire/responses-body.ts';
 
 /** A call as it could be made: a model, and the options that its `_generate` gets. */
 export interface Sending {
@@ -98,6 +99,7 @@ function feeInMessages(body: Fields): string | undefined {
   const { mcp_servers: servers, container, inference_geo: geo, speed } = body;
   if (listOf(servers).length > 0) return 'what tools of mcp_servers cost has no bound';
   if (listOf(fieldsOf(container)['skills']).length > 0) return 'what skills of a container cost has no bound';
+  if (sumsUp(body['context_management'])) return 'summing up a conversation has no bound';
   if (geo === 'us' || speed === 'fast') return 'speed and inference_geo have prices of their own';
   return undefined;
 }
@@ -125,13 +127,17 @@ export function readParams(
 ): Omit<ModelWire, 'isSeen'> {
   const isAnthropic = provider === 'anthropic';
   // only the Responses API has it, and there the other API's limits mean nothing
-  const limits = 'truncation' in body ? LIMITS.responses : LIMITS.chat;
-  const wire = readBody(isAnthropic ? { ...body, tools: undefined } : body, 'a model without a name', limits);
+  const isResponses = 'truncation' in body;
+  const limits = isResponses ? LIMITS.responses : LIMITS.chat;
+  // both have kinds of tools of their own
+  const read = isAnthropic || isResponses ? { ...body, tools: undefined } : body;
+  const wire = readBody(read, 'a model without a name', limits);
   const inPrompt = promptFieldsIn(body);
   const texts = [...(inPrompt.text === undefined ? [] : [inPrompt.text]), ...otherText(body)];
   const unbounded =
     hiddenInput(body, options) ??
     wire.unbounded ??
+    (isResponses ? feeInResponses(body) : undefined) ??
     (isAnthropic ? feeInMessages(body) : undefined) ??
     (inPrompt.asksForHour || asksForHour(body) ? HOUR_CACHE : undefined);
   const budget = positive(fieldsOf(body['thinking'])['budget_tokens']);

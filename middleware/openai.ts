@@ -113,6 +113,16 @@ function install(client: ClientLike, context: Context): ClientLike {
   return client;
 }
 
+function copyOf(client: ClientLike): ClientLike {
+  try {
+    return client.withOptions(kept(client));
+  } catch (error) {
+    // a `Proxy`, as some tracers make, has no private members
+    const fix = 'guard the client itself, and wrap what withSpendGuard returns';
+    throw invalid(`the client can't be copied; ${fix}`, { cause: error });
+  }
+}
+
 /** A guard twice on one client is one guard: its calls are decided once, in both layers of scope. */
 function guardedAnew(client: object, known: Guarded, { adapter, provider }: Context): ClientLike {
   const { scope, conflict } = layerScopes([known.adapter.layer, adapter.layer]);
@@ -139,6 +149,5 @@ export function withSpendGuard<C extends object>(client: C, guarding: Guarding |
   const known = (client as { [GUARDED]?: Guarded })[GUARDED];
   if (known?.adapter.guard === adapter.guard)
     return guardedAnew(client, known, { adapter, provider }) as unknown as C;
-  const copy = (client as unknown as ClientLike).withOptions(kept(client));
-  return install(copy, { adapter, provider }) as unknown as C;
+  return install(copyOf(client as unknown as ClientLike), { adapter, provider }) as unknown as C;
 }

@@ -92,6 +92,12 @@ export function feeInBody(body: Fields): string | undefined {
   return served === undefined ? undefined : 'the fee of a tool that the provider runs has no bound';
 }
 
+/** True where old parts of a conversation are to be summed up: by a model, at a price beyond the call's own limit. */
+export function sumsUp(management: unknown): boolean {
+  const edits = [...listOf(management), ...listOf(fieldsOf(management)['edits'])];
+  return edits.some((edit) => String(fieldsOf(edit)['type']).startsWith('compact'));
+}
+
 /** Fields that a request's cost is bounded by. */
 const BOUNDING = ['model', 'models', 'messages', 'prompt', 'input', 'tools', 'n', 'best_of', 'reasoning'];
 

@@ -562,6 +562,13 @@ describe('withSpendGuard', () => {
     );
   });
 
+  it('says what to do about a client inside of a Proxy, which openai 7 can not copy', () => {
+    expect(() => withSpendGuard(new Proxy(client, {}), guard)).toThrow(
+      /can't be copied; guard the client itself, and wrap what withSpendGuard returns/,
+    );
+    expect(new Proxy(withSpendGuard(client, guard), {})).toBeInstanceOf(major.OpenAI);
+  });
+
   it.each([undefined, null, 'client', {}, { withOptions: () => ({}) }])(
     'refuses what is no client: %j',
     (given) => {
