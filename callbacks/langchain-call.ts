@@ -70,9 +70,9 @@ async function open(calling: Calling, { caller }: SingleCaller): Promise<Opened>
   return { ...carried, model: single, call, from, tap };
 }
 
-/** The outcome with what the wire said in place of what came through. */
+/** The outcome with what the wire said in place of what came through. Counts from before a break are not the bill. */
 function heard(outcome: CallOutcome, tap: WireTap): CallOutcome {
-  return { ...outcome, ...tap.outcome(outcome.seenOutputTokens) };
+  return outcome.outcome === 'ok' ? { ...outcome, ...tap.outcome(outcome.seenOutputTokens) } : outcome;
 }
 
 type Method = (messages: unknown, options: Fields, runManager: unknown) => unknown;

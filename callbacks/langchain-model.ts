@@ -125,7 +125,7 @@ function methodFor(method: Method, key: string | symbol, seen: Seen): Method | u
   if (key === 'toJSON') return (...args) => marked(own(...args), settings.adapter.guard);
   if (key === 'bindTools') return (...args) => boundTo(method, args, seen);
   const given = CALLED_WITH.get(key);
-  if (given !== undefined) return (first) => own(given(settings, first));
+  if (given !== undefined) return (first) => guardedResult(own(given(settings, first)), settings);
   if (MAKERS.has(key)) return (...args) => guardedResult(own(...args), settings);
   const lookUp = lookUpOf(target);
   if (lookUp !== undefined) return key === lookUp ? (...args) => lookedUp(method, args, seen) : undefined;
@@ -251,8 +251,11 @@ function guardedBinding(binding: object, bound: object, settings: Guarded): obje
       if (key === GUARDED) return guardOf(bound);
       const value: unknown = Reflect.get(target, key, view);
       const given = CALLED_WITH.get(key);
-      if (given === undefined || typeof value !== 'function') return value;
-      return (...args: unknown[]) => Reflect.apply(value, view, [given(settings, args[0])]) as unknown;
+      if (typeof value !== 'function' || !(given !== undefined || MAKERS.has(key))) return value;
+      return (...args: unknown[]): unknown => {
+        const changed = given === undefined ? args : [given(settings, args[0])];
+        return guardedResult(Reflect.apply(value, view, changed), settings);
+      };
     },
   });
 }

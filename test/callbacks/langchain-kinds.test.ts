@@ -1,8 +1,12 @@
-/** Completion models, deployments of Azure, and fallbacks: where one call is several, or goes elsewhere than it says. */
+/**
+ * Completion models, deployments of Azure, fallbacks, own keys at OpenRouter: where one call is several, goes elsewhere
+ * than it says, or costs more than it says.
+ */
 import { AzureChatOpenAI, OpenAI } from '@langchain/openai';
 import { describe, expect, it } from 'vitest';
 import { guardModel, spendGuardHandler } from '../../callbacks/langchain.ts';
 import { isBlocked } from '../../src/index.ts';
+import type { Reply } from '../../src/node/simulator/index.ts';
 import * as old from '../frameworks/langchain-0.3/index.ts';
 import {
   anthropic,
@@ -170,6 +174,15 @@ describe('withFallbacks of a guarded model', () => {
     it.each<[string, (model: Chat, cheap: Chat) => { invoke(input: string): Promise<unknown> }]>([
       ['a list', (model, cheap) => model.withFallbacks([cheap])],
       ['fields', (model, cheap) => model.withFallbacks({ fallbacks: [cheap] })],
+      ['after withRetry', (model, cheap) => model.withRetry({ stopAfterAttempt: 2 }).withFallbacks([cheap])],
+      [
+        'after bindTools and withConfig',
+        (model, cheap) =>
+          model
+            .bindTools([])
+            .withConfig({ tags: ['x'] })
+            .withFallbacks([cheap]),
+      ],
       ['after bindTools', (model, cheap) => model.bindTools([]).withFallbacks([cheap.bindTools([])])],
     ])('has its fallbacks under the guard: %s', async (_way, chain) => {
       await using desk = await openDesk(SHUT);
@@ -212,5 +225,53 @@ describe('withFallbacks of a guarded model', () => {
     const model = guardModel(make(desk.sim.url), desk.guard).bindTools([]);
     await expect(model.withRetry({ stopAfterAttempt: 4 }).invoke('hi')).rejects.toSatisfy(isBlocked);
     expect(await desk.receipts('decision')).toHaveLength(1);
+  });
+});
+
+describe('an own key at OpenRouter', () => {
+  const respond = (): Reply => ({
+    text: 'The moon is far away.',
+    isByok: true,
+    cacheReadTokens: 3,
+    inputTokens: 9,
+  });
+
+  it.each(MODELS)(
+    'is settled at the bill of the key and the fee, whole and streamed: %s',
+    async (_name, make) => {
+      await using desk = await openDesk(undefined, { respond });
+      const model = guardModel(make(desk.sim.url), desk.guard);
+      await model.invoke('hi');
+      for await (const _ of await model.stream('hi'));
+      expect(await desk.spent()).toBe(desk.sim.billed);
+      expect(await desk.receipts('settlement')).toMatchObject([
+        { cost: { source: 'provider', byok: true } },
+        { cost: { source: 'provider', byok: true } },
+      ]);
+    },
+  );
+
+  it('is never taken for its fee alone where LangChain drops the rest', async () => {
+    await using desk = await openDesk(undefined, { respond });
+    const callbacks = [spendGuardHandler(desk.guard)];
+    for await (const _ of await anthropic(desk.sim.url).stream('hi', { callbacks }));
+    expect(await desk.receipts('settlement')).toMatchObject([{ cost: { source: 'tokens' } }]);
+    // all but the fee of 5 %
+    expect(await desk.spent()).toBeGreaterThanOrEqual((desk.sim.billed * 20n) / 21n);
+  });
+});
+
+describe('a stream of ChatAnthropic', () => {
+  it.each([
+    ['an error', { kind: 'error-chunk', afterChunks: 2 }],
+    ['a broken connection', { kind: 'drop', afterChunks: 2 }],
+    ['a clean end that comes too early', { kind: 'truncate', afterChunks: 2 }],
+  ] as const)('that ends with %s is not settled by what it counted at its start', async (_name, fault) => {
+    await using desk = await openDesk(undefined, { respond: () => ({ outputTokens: 100, fault }) });
+    await caught(async () => {
+      for await (const _ of await guardModel(anthropic(desk.sim.url), desk.guard).stream('hi'));
+    });
+    const [decision] = await desk.receipts('decision');
+    expect(await desk.spent()).toBe(BigInt(decision!.hold));
   });
 });
