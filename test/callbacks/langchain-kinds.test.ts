@@ -275,3 +275,29 @@ describe('a stream of ChatAnthropic', () => {
     expect(await desk.spent()).toBe(BigInt(decision!.hold));
   });
 });
+
+/** Stands for hosts that tell the usage so far with every chunk. */
+function runningUsage(): typeof fetch {
+  const chunk = (at: number): string => {
+    const usage = { prompt_tokens: 9, completion_tokens: at, total_tokens: 9 + at };
+    const choices = [{ index: 0, delta: { content: 'word ' }, finish_reason: at === 20 ? 'stop' : null }];
+    const fields = { id: 'c-1', object: 'chat.completion.chunk', model: 'gpt-4o', choices, usage };
+    return `data: ${JSON.stringify(fields)}\n\n`;
+  };
+  const events = Array.from({ length: 20 }, (_, index) => chunk(index + 1)).join('');
+  const answer = async (): Promise<Response> =>
+    new Response(`${events}data: [DONE]\n\n`, { headers: { 'content-type': 'text/event-stream' } });
+  return answer as typeof fetch;
+}
+
+it('a count that came before a reader left is not taken for the whole', async () => {
+  await using desk = await openDesk();
+  const model = openai('http://127.0.0.1:1/v1', {
+    model: 'gpt-4o',
+    configuration: { baseURL: 'http://127.0.0.1:1/v1', fetch: runningUsage() },
+  });
+  for await (const _ of await guardModel(model, desk.guard).stream('hi')) break;
+  const [decision] = await desk.receipts('decision');
+  expect(await desk.receipts('settlement')).toMatchObject([{ outcome: 'aborted', cost: { source: 'hold' } }]);
+  expect(await desk.spent()).toBe(BigInt(decision!.hold));
+});
