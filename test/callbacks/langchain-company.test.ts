@@ -153,7 +153,10 @@ describe('spendGuardMiddleware beside', () => {
       const agent = createAgent({
         model: isGuarded ? guardModel(bare, desk.guard) : bare,
         tools: [look],
-        middleware: [own(llmToolSelectorMiddleware({ maxTools: 1 })), spendGuardMiddleware(desk.guard)],
+        middleware: [
+          own(llmToolSelectorMiddleware({ maxTools: 1 } as never)),
+          spendGuardMiddleware(desk.guard),
+        ],
       });
       await agent.invoke(input, { callbacks: [spendGuardHandler(desk.guard)] });
     };

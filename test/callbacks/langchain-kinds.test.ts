@@ -33,7 +33,7 @@ function completions(failing = 0): { fetch: typeof fetch; billed: () => bigint; 
   const answer = async (_url: unknown, init?: RequestInit): Promise<Response> => {
     requests += 1;
     if (requests === failing) return Response.json({ error: { message: 'slow down' } }, { status: 429 });
-    const { model, prompt, max_tokens: limit, stream } = JSON.parse(String(init?.body));
+    const { model, prompt, max_tokens: limit, stream } = JSON.parse(init?.body as string);
     const prompts = [prompt].flat() as string[];
     const usage = {
       prompt_tokens: 5 * prompts.length,
