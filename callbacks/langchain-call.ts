@@ -70,9 +70,9 @@ async function open(calling: Calling, { caller }: SingleCaller): Promise<Opened>
   return { ...carried, model: single, call, from, tap };
 }
 
-/** The outcome with what the wire said in place of what came through. */
+/** The outcome with what the wire said in place of what came through. Counts from before a break are not the bill. */
 function heard(outcome: CallOutcome, tap: WireTap): CallOutcome {
-  return { ...outcome, ...tap.outcome(outcome.seenOutputTokens) };
+  return outcome.outcome === 'ok' ? { ...outcome, ...tap.outcome(outcome.seenOutputTokens) } : outcome;
 }
 
 type Method = (messages: unknown, options: Fields, runManager: unknown) => unknown;
@@ -91,7 +91,10 @@ export function guardedGenerate(calling: Calling): Promise<unknown> {
     try {
       result = await methodOf(model, '_generate')(messages, options, runManager);
     } catch (error) {
-      await call.settle(failureOutcome(error, options['signal'] as AbortSignal | undefined));
+      const failure = failureOutcome(error, options['signal'] as AbortSignal | undefined);
+      // what was answered before, or could not be read, is paid for, whatever the error says of the last request
+      const isPaid = tap.hasHeard && failure.outcome !== 'aborted';
+      await call.settle(isPaid ? { outcome: 'error' } : failure);
       throw error;
     }
     await call.settle(heard(resultOutcome(result, from), tap));

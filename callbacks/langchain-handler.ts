@@ -11,7 +11,7 @@ import { asksForCache, readPrompt } from './langchain-prompt.ts';
 import { runsOf, togetherWith, type Run } from './langchain-runs.ts';
 import { takeScope } from './langchain-scope.ts';
 import { resultOutcome } from './langchain-usage.ts';
-import { providerName, readParams } from './langchain-wire.ts';
+import { pricedName, providerName, readParams } from './langchain-wire.ts';
 
 /** Fits `callbacks` of every version without its types. */
 export interface SpendGuardHandler {
@@ -71,7 +71,8 @@ function announcedRequest({ llm, prompt, extra, metadata }: Announced): SpendReq
   const named = params['model'] ?? metadata['ls_model_name'] ?? kwargs['model'] ?? kwargs['model_name'];
   const limit = metadata['ls_max_tokens'] ?? kwargs['max_tokens'] ?? kwargs['max_output_tokens'];
   const isSeen = typeof params['model'] === 'string';
-  const body = isSeen ? params : { ...params, model: named ?? 'unknown model', max_tokens: limit };
+  const model = pricedName(named, kwargs['deployment_name']) ?? 'unknown model';
+  const body = isSeen ? { ...params, model } : { ...params, model, max_tokens: limit };
   const provider = providerName(metadata['ls_provider']);
   const wire = readParams({ ...body, ...invocationKwargs(kwargs) }, provider, options);
   const { extraText, tools } = wire;

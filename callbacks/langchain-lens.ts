@@ -9,7 +9,7 @@ import type { Sending } from './langchain-wire.ts';
 /** Models inside of `ChatOpenAI` that write its requests. */
 const PARTS: ReadonlySet<string | symbol> = new Set(['completions', 'responses']);
 
-type Method = (...args: unknown[]) => unknown;
+export type Method = (...args: unknown[]) => unknown;
 
 /** What stands around a method of the model's own. */
 export type Wraps = Readonly<Record<string, (own: Method) => Method>>;

@@ -124,7 +124,8 @@ function methodFor(method: Method, key: string | symbol, seen: Seen): Method | u
   const own = (...args: unknown[]): unknown => Reflect.apply(method, view, args);
   if (key === 'toJSON') return (...args) => marked(own(...args), settings.adapter.guard);
   if (key === 'bindTools') return (...args) => boundTo(method, args, seen);
-  if (key === 'withRetry') return (fields) => own(givingUp(fieldsOf(fields)));
+  const given = CALLED_WITH.get(key);
+  if (given !== undefined) return (first) => guardedResult(own(given(settings, first)), settings);
   if (MAKERS.has(key)) return (...args) => guardedResult(own(...args), settings);
   const lookUp = lookUpOf(target);
   if (lookUp !== undefined) return key === lookUp ? (...args) => lookedUp(method, args, seen) : undefined;
@@ -191,16 +192,39 @@ function marked(json: unknown, guard: SpendGuard): unknown {
   return json;
 }
 
+/** What some methods are called with in place of what they are given. */
+const CALLED_WITH: ReadonlyMap<unknown, (settings: Guarded, given: unknown) => unknown> = new Map([
+  ['withRetry', (_settings: Guarded, given: unknown) => givingUp(given)],
+  ['withFallbacks', fallbacksUnder],
+]);
+
 /** `withRetry` that does not try a refused call again. */
-function givingUp(fields: Fields): Fields {
-  const { onFailedAttempt } = fields;
+function givingUp(fields: unknown): Fields {
+  const { onFailedAttempt } = fieldsOf(fields);
   return {
-    ...fields,
+    ...fieldsOf(fields),
     onFailedAttempt(error: unknown, input: unknown): unknown {
       if (isBlocked(error)) throw error;
       return typeof onFailedAttempt === 'function' ? (onFailedAttempt as Method)(error, input) : undefined;
     },
   };
+}
+
+/**
+ * What `withFallbacks` is called with, its models under the guard, too: else a refusal would lead past it. What is
+ * under a guard already stays as it is, and so do chains, whose models are out of reach.
+ */
+function fallbacksUnder(settings: Guarded, given: unknown): unknown {
+  const { bound: _, ...own } = settings;
+  const under = (fallback: unknown): unknown => {
+    const kinds = [fallback, fieldsOf(fallback)['bound']];
+    const isModelOrBound = kinds.some((each) => isModel(each) || isLookUp(each));
+    const isFree = kinds.every((each) => guardOf(each) === undefined);
+    return isModelOrBound && isFree ? guardedModel(fallback, own) : fallback;
+  };
+  if (Array.isArray(given)) return given.map(under);
+  const { fallbacks } = fieldsOf(given);
+  return Array.isArray(fallbacks) ? { ...fieldsOf(given), fallbacks: fallbacks.map(under) } : given;
 }
 
 /** Tools are remembered as they were given, for a ladder's model of another provider binds them in its own way. */
@@ -215,14 +239,24 @@ function guardedResult(result: unknown, settings: Guarded): unknown {
   if (isModel(result) || isLookUp(result)) return guarded(result, settings);
   const { bound } = result;
   if (!(isModel(bound) || isLookUp(bound))) return result;
-  if (guardOf(bound) !== undefined) return result;
-  return guardedBinding(result, guarded(bound, settings));
+  const under = guardOf(bound) === undefined ? guarded(bound, settings) : bound;
+  return guardedBinding(result, under, settings);
 }
 
 /** A `RunnableBinding` with a guarded model inside. */
-function guardedBinding(binding: object, bound: object): object {
+function guardedBinding(binding: object, bound: object, settings: Guarded): object {
   return new Proxy(binding, {
-    get: (target, key, view) => (key === 'bound' ? bound : Reflect.get(target, key, view)),
+    get(target, key, view) {
+      if (key === 'bound') return bound;
+      if (key === GUARDED) return guardOf(bound);
+      const value: unknown = Reflect.get(target, key, view);
+      const given = CALLED_WITH.get(key);
+      if (typeof value !== 'function' || !(given !== undefined || MAKERS.has(key))) return value;
+      return (...args: unknown[]): unknown => {
+        const changed = given === undefined ? args : [given(settings, args[0])];
+        return guardedResult(Reflect.apply(value, view, changed), settings);
+      };
+    },
   });
 }
 
@@ -233,7 +267,7 @@ export function guardedModel(model: unknown, settings: Guarded): object {
     if (isModel(model) || isLookUp(model)) return guarded(unguarded(model, guard), settings);
     const { bound } = model;
     if (isModel(bound) || isLookUp(bound))
-      return guardedBinding(model, guarded(unguarded(bound as object, guard), settings));
+      return guardedBinding(model, guarded(unguarded(bound as object, guard), settings), settings);
   }
   const message =
     'guardModel: expected a chat model or a completion model; guard it before withStructuredOutput';

@@ -111,7 +111,8 @@ function addCalls(into: Collected, message: Fields): void {
 /** The messages of one call, or the prompts of a completion model. `extra` goes to the model beside them. */
 export function readPrompt(messages: unknown, extra: { text?: string; tools?: number } = {}): ReadPrompt {
   const into: Collected = { texts: [], images: [], files: [], asksForHour: false };
-  const list = listOf(messages);
+  // a completion model streams one prompt, by itself
+  const list = typeof messages === 'string' ? [messages] : listOf(messages);
   for (const message of list) {
     if (typeof message === 'string') into.texts.push(message);
     if (!isFields(message)) continue;

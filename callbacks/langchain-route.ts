@@ -14,7 +14,15 @@ import { neededFeatures, wantsReasoning } from '../src/wire/features.ts';
 import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
 import { withMaxTokens, withName, withoutFallbacks, withProviderField } from './langchain-lens.ts';
 import { readPrompt } from './langchain-prompt.ts';
-import { bodyOf, providerOf, readWire, type ModelWire, type Sending } from './langchain-wire.ts';
+import {
+  bodyOf,
+  deploymentOf,
+  pricedName,
+  providerOf,
+  readWire,
+  type ModelWire,
+  type Sending,
+} from './langchain-wire.ts';
 
 /** The models that a downgrade may come to, by the names that policies call them. */
 export type Rungs = ReadonlyMap<string, object>;
@@ -53,7 +61,7 @@ export function readLadder(ladder: unknown, unwrap: (model: object) => object): 
 
 function nameOf(model: unknown): unknown {
   const { model: name, modelName } = fieldsOf(model);
-  return name ?? modelName;
+  return pricedName(name ?? modelName, deploymentOf(model));
 }
 
 function rungFor(rungs: Rungs, id: string): object | undefined {
@@ -104,6 +112,8 @@ export function withLimit(sending: Sending, limit: number): Sending | undefined 
 function withModel(sending: Sending, id: string, { rungs, bound }: Ways): Sending | undefined {
   const rung = rungFor(rungs, id);
   if (rung === undefined) {
+    // the deployment in the address would serve it all the same
+    if (deploymentOf(sending.model) !== undefined) return undefined;
     const renamed = withName(sending, id);
     const wire = readWire(renamed);
     return wire.isSeen && wire.model === id && wire.fallbacks.length === 0 ? renamed : undefined;
@@ -171,6 +181,12 @@ function featuresOf(sending: Sending, prompt: PromptShape, wire: ModelWire): Mod
   });
 }
 
+/** How many prompts a call has, each with answers of its own: a completion model takes several at once. */
+function promptsIn(messages: unknown): number {
+  const prompts = listOf(messages).filter((each) => typeof each === 'string').length;
+  return Math.max(1, prompts);
+}
+
 /** Any limit serves to see whether one can be set. */
 const SOME_LIMIT = 65_537;
 
@@ -191,7 +207,7 @@ export function spendRequest(sending: Sending, messages: unknown, ways: Ways): S
     prompt: prompt.shape,
     ...(unbounded !== undefined && { unbounded }),
     ...(wire.limit !== undefined && { maxOutputTokens: wire.limit }),
-    choices: wire.choices,
+    choices: wire.choices * promptsIn(messages),
     ...(wire.reasoningTokens !== undefined && { reasoningTokens: wire.reasoningTokens }),
     limitCanBeSet,
     // what can't be told of its ceiling after all is not sent

@@ -5,7 +5,7 @@ import { attempt, fieldsOf, isFields, textOf, type Fields } from '../src/wire/fi
 import { usageInBody } from '../src/wire/reported.ts';
 import {
   believed,
-  costFromRaw,
+  moneyFromRaw,
   seenIn,
   servedBy,
   usageFromMetadata,
@@ -138,18 +138,18 @@ export class StreamTally {
       input_token_details: counted.inputDetails,
       output_token_details: counted.outputDetails,
     };
-    const cost = costFromRaw(raw, undefined);
+    const money = moneyFromRaw(raw, undefined);
     const isWhole = typeof raw['prompt_tokens'] === 'number';
     const usage = isWhole ? usageInBody(raw) : usageFromMetadata(metadata, this.#from);
     const told = believed(usage, seenOutputTokens);
-    const hasCost = cost !== undefined && cost !== null;
+    const hasCost = money.cost !== undefined;
     // Anthropic counts at the beginning, too
     const isEnd = broken === undefined && this.#from.provider !== 'anthropic';
     const counts = isEnd || this.#isFinished || hasCost;
     return {
       ...(this.#isFinished && told !== undefined && counts && { outcome: 'ok' }),
       ...(told !== undefined && counts && { usage: told }),
-      ...(hasCost && { cost }),
+      ...(hasCost && money),
     };
   }
 }

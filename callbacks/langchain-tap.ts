@@ -5,41 +5,55 @@
 import type { CallOutcome } from '../src/settlement.ts';
 import { attempt, fieldsOf, isFields, type Fields } from '../src/wire/fields.ts';
 import { reportedInBody } from '../src/wire/reported.ts';
-import type { Wraps } from './langchain-lens.ts';
+import type { Method, Wraps } from './langchain-lens.ts';
 
-/** The method by which ChatOpenAI and ChatAnthropic send a request; other packages have taken the name over. */
-const SENDS = 'completionWithRetry';
+/** The methods by which ChatOpenAI and ChatAnthropic send a request; other packages have taken the names over. */
+const SENDS = ['completionWithRetry', 'createStreamWithRetry'] as const;
 
 /** What was heard of one answer. */
 export class WireTap {
   #body: Fields = {};
+  /** What Anthropic counts at the start of a stream, without what is written after. */
+  #atStart: Fields = {};
+  #answers = 0;
 
-  readonly wraps: Wraps = {
-    [SENDS]:
-      (own) =>
-      async (...args) => {
-        const answer = await own(...args);
-        return isFields(answer) && Symbol.asyncIterator in answer
-          ? this.#listened(answer)
-          : this.#heard(answer);
-      },
-  };
+  /** True once something was answered, and is to be paid for. */
+  get hasHeard(): boolean {
+    return this.#answers > 0;
+  }
 
-  /** What the wire says about the money, where it says something of usage. */
+  readonly wraps: Wraps = Object.fromEntries(SENDS.map((name) => [name, (own) => this.#listening(own)]));
+
+  #listening(own: Method): Method {
+    return async (...args) => {
+      const answer = await own(...args);
+      this.#answers += 1;
+      return isFields(answer) && Symbol.asyncIterator in answer
+        ? this.#listened(answer)
+        : this.#heard(answer);
+    };
+  }
+
+  /**
+   * What the wire says about the money, where it says something of usage. A completion model asks several times for
+   * many prompts, and adds up what it was told by itself.
+   */
   outcome(seenOutputTokens: number | undefined): Partial<CallOutcome> {
     const { usage } = this.#body;
-    if (!isFields(usage) || Object.keys(usage).length === 0) return {};
+    if (this.#answers > 1 || !isFields(usage) || Object.keys(usage).length === 0) return {};
     return attempt(() => reportedInBody(this.#body, seenOutputTokens), {});
   }
 
-  /** A whole answer, a chunk of one, or an event that has the answer in it (Responses). */
+  /** A whole answer, a chunk of one, or an event that has the answer or its beginning in it. */
   #heard<T>(answer: T): T {
     attempt(() => {
       const fields = fieldsOf(answer);
-      const told = isFields(fields['response']) ? fields['response'] : fields;
+      const told = [fields['response'], fields['message']].find(isFields) ?? fields;
       const { id, model, provider, usage } = told;
-      const known = Object.entries({ id, model, provider, usage }).filter(([, value]) => value != null);
-      this.#body = { ...this.#body, ...Object.fromEntries(known) };
+      const isStart = fields['type'] === 'message_start';
+      if (isStart) this.#atStart = known(usage);
+      const whole = isStart || !isFields(usage) ? undefined : { ...this.#atStart, ...known(usage) };
+      this.#body = { ...this.#body, ...known({ id, model, provider, usage: whole }) };
     }, undefined);
     return answer;
   }
@@ -58,4 +72,9 @@ export class WireTap {
       },
     });
   }
+}
+
+/** The fields that say something. */
+function known(fields: unknown): Fields {
+  return Object.fromEntries(Object.entries(fieldsOf(fields)).filter(([, value]) => value != null));
 }

@@ -3,7 +3,7 @@ import { estimateTextTokens } from '../src/estimate.ts';
 import type { CallOutcome } from '../src/settlement.ts';
 import type { ReportedUsage } from '../src/usage.ts';
 import { attempt, fieldsOf, isFields, json, listOf, sum, textOf, type Fields } from '../src/wire/fields.ts';
-import { costInUsage, usageInBody } from '../src/wire/reported.ts';
+import { moneyInUsage, usageInBody } from '../src/wire/reported.ts';
 
 /** Whose answer it is. */
 export interface AnsweredBy {
@@ -72,14 +72,22 @@ function halved(cost: unknown): unknown {
   return typeof cost === 'number' ? cost / 2 : cost;
 }
 
-/** The provider's own cost in the raw usage of a message. */
-export function costFromRaw(raw: Fields, metadata: unknown): unknown {
+/**
+ * False for the stream of a ChatAnthropic through OpenRouter, of which LangChain keeps the bare cost: with a key of
+ * the user's own that is a fee of some percent of the bill.
+ */
+function saysWhoseKey(raw: Fields): boolean {
+  return 'prompt_tokens' in raw || 'is_byok' in raw || 'cost_details' in raw;
+}
+
+/** What the raw usage of a message says of the provider's own cost. */
+export function moneyFromRaw(raw: Fields, metadata: unknown): ReturnType<typeof moneyInUsage> {
   const times = timesAdded(raw, metadata);
-  if (times === undefined) return undefined;
-  if (times === 1) return costInUsage(raw);
+  if (times === undefined || !saysWhoseKey(raw)) return {};
+  if (times === 1) return moneyInUsage(raw);
   const { cost, cost_details: details } = raw;
   const upstream = halved(fieldsOf(details)['upstream_inference_cost']);
-  return costInUsage({ ...raw, cost: halved(cost), cost_details: { upstream_inference_cost: upstream } });
+  return moneyInUsage({ ...raw, cost: halved(cost), cost_details: { upstream_inference_cost: upstream } });
 }
 
 /** A name that a merged stream has written twice over, once. */
@@ -168,12 +176,11 @@ export function resultOutcome(result: unknown, from: AnsweredBy): CallOutcome {
     const message = fieldsOf(answers[0]?.['message']);
     const usage = usageOfMessage(message, fieldsOf(fieldsOf(result)['llmOutput']), from);
     const raw = fieldsOf(fieldsOf(message['response_metadata'])['usage']);
-    const cost = costFromRaw(raw, message['usage_metadata']);
     const told = believed(usage, seenOutputTokens);
     return {
       ...unread,
       ...(told !== undefined && { usage: told }),
-      ...(cost !== undefined && cost !== null && { cost }),
+      ...moneyFromRaw(raw, message['usage_metadata']),
       ...servedBy(message),
     };
   }, unread);

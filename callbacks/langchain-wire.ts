@@ -2,9 +2,10 @@
  * What the request of a LangChain model will name – models, output limit, fees – read from the body that the model
  * itself would write. Pure.
  */
-import { fieldsOf, isFields, json, listOf, positive, type Fields } from '../src/wire/fields.ts';
+import { fieldsOf, isFields, json, listOf, positive, textOf, type Fields } from '../src/wire/fields.ts';
 import { asksForHour, HOUR_CACHE } from '../src/wire/hour-cache.ts';
-import { LIMITS, promptFieldsIn, readBody, type Wire } from '../src/wire/request-body.ts';
+import { LIMITS, promptFieldsIn, readBody, sumsUp, type Wire } from '../src/wire/request-body.ts';
+import { feeInResponses } from '../src/wire/responses-body.ts';
 
 /** A call as it could be made: a model, and the options that its `_generate` gets. */
 export interface Sending {
@@ -48,6 +49,20 @@ export function providerOf({ model, options }: Sending): string | undefined {
   }
 }
 
+/** What LangChain names where nobody has: of what Azure has deployed it says nothing. */
+const UNNAMED = /^gpt-3\.5-turbo(-instruct)?$/;
+
+/** The name to price: the caller's own word for the model, else that of the deployment in Azure's address. */
+export function pricedName(named: unknown, deployment: unknown): unknown {
+  if (typeof deployment !== 'string') return named;
+  return typeof named === 'string' && !UNNAMED.test(named) ? named : deployment;
+}
+
+/** The deployment that serves a model's calls, whatever their bodies name. */
+export function deploymentOf(model: unknown): string | undefined {
+  return textOf(fieldsOf(model)['azureOpenAIApiDeploymentName']);
+}
+
 /** Marks a body that the model could not write. */
 const UNREADABLE = 'invocationParams';
 
@@ -69,7 +84,7 @@ export function bodyOf({ model, options }: Sending): { body: Fields; isSeen: boo
   const isSeen = typeof params['model'] === 'string';
   // ChatAnthropic writes these over everything else
   const body = { ...(!isSeen && named), ...params, ...fieldsOf(invocationKwargs) };
-  return { body, isSeen };
+  return { body: { ...body, model: pricedName(body.model, deploymentOf(own)) }, isSeen };
 }
 
 /** Tools of Anthropic's that the caller's own code runs; tools without a type are the caller's own. */
@@ -84,6 +99,7 @@ function feeInMessages(body: Fields): string | undefined {
   const { mcp_servers: servers, container, inference_geo: geo, speed } = body;
   if (listOf(servers).length > 0) return 'what tools of mcp_servers cost has no bound';
   if (listOf(fieldsOf(container)['skills']).length > 0) return 'what skills of a container cost has no bound';
+  if (sumsUp(body['context_management'])) return 'summing up a conversation has no bound';
   if (geo === 'us' || speed === 'fast') return 'speed and inference_geo have prices of their own';
   return undefined;
 }
@@ -111,13 +127,17 @@ export function readParams(
 ): Omit<ModelWire, 'isSeen'> {
   const isAnthropic = provider === 'anthropic';
   // only the Responses API has it, and there the other API's limits mean nothing
-  const limits = 'truncation' in body ? LIMITS.responses : LIMITS.chat;
-  const wire = readBody(isAnthropic ? { ...body, tools: undefined } : body, 'a model without a name', limits);
+  const isResponses = 'truncation' in body;
+  const limits = isResponses ? LIMITS.responses : LIMITS.chat;
+  // both have kinds of tools of their own
+  const read = isAnthropic || isResponses ? { ...body, tools: undefined } : body;
+  const wire = readBody(read, 'a model without a name', limits);
   const inPrompt = promptFieldsIn(body);
   const texts = [...(inPrompt.text === undefined ? [] : [inPrompt.text]), ...otherText(body)];
   const unbounded =
     hiddenInput(body, options) ??
     wire.unbounded ??
+    (isResponses ? feeInResponses(body) : undefined) ??
     (isAnthropic ? feeInMessages(body) : undefined) ??
     (inPrompt.asksForHour || asksForHour(body) ? HOUR_CACHE : undefined);
   const budget = positive(fieldsOf(body['thinking'])['budget_tokens']);

@@ -7,6 +7,7 @@ import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
 import {
   feeInBody,
   limitIn,
+  sumsUp,
   LIMITS,
   namesIn,
   promptFieldsIn,
@@ -132,9 +133,7 @@ function optionsRead({ model, params }: Sending): Fields {
 
 /** True where old parts of a conversation are to be summed up: by a model, at a price beyond the call's own limit. */
 function compacts({ contextManagement, compaction, compactionTrigger }: Fields): boolean {
-  if (isFields(compaction) || compactionTrigger === true) return true;
-  const edits = [...listOf(contextManagement), ...listOf(fieldsOf(contextManagement)['edits'])];
-  return edits.some((edit) => String(fieldsOf(edit)['type']).startsWith('compact'));
+  return isFields(compaction) || compactionTrigger === true || sumsUp(contextManagement);
 }
 
 /** Options of OpenAI's models that are, in the bodies of others, fields that say the same. */

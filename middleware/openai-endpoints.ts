@@ -71,8 +71,9 @@ function parsed(address: string): URL | undefined {
 /** The path of an address below the client's base URL; the whole path where the address lies elsewhere. */
 function pathBelow(url: URL, baseUrl: string): string {
   const base = parsed(baseUrl);
-  const path = url.pathname.replace(/\/+$/, '');
-  const prefix = base?.pathname.replace(/\/+$/, '') ?? '';
+  // servers take several slashes for one
+  const path = url.pathname.replace(/\/+/g, '/').replace(/\/$/, '');
+  const prefix = base?.pathname.replace(/\/+/g, '/').replace(/\/$/, '') ?? '';
   const isBelow = base !== undefined && url.origin === base.origin && path.startsWith(`${prefix}/`);
   return isBelow ? path.slice(prefix.length) : path;
 }

@@ -28,8 +28,8 @@ export type OpenAIGuardOptions =
 
 const KNOWN: ReadonlySet<string> = new Set(['policy', 'guard', 'scope', 'config', 'provider']);
 
-export function invalid(message: string): AgentGuardError {
-  return new AgentGuardError('invalid_config', `withSpendGuard: ${message}`);
+export function invalid(message: string, options?: { cause: unknown }): AgentGuardError {
+  return new AgentGuardError('invalid_config', `withSpendGuard: ${message}`, options);
 }
 
 /** The guard, its layer of scope and the provider that were asked for. */

@@ -12,6 +12,7 @@ import { pictureUnbounded, TOKENS_PER_PICTURE } from '../src/wire/pictures.ts';
 import { fieldsOf, isFields, json, listOf, textOf, type Fields } from '../src/wire/fields.ts';
 import { asksForHourInJson, HOUR_CACHE } from '../src/wire/hour-cache.ts';
 import { LIMITS, readBody, type Wire } from '../src/wire/request-body.ts';
+import { feeInResponses } from '../src/wire/responses-body.ts';
 import { withDeployment, type Endpoint } from './openai-endpoints.ts';
 import { chatShape, imagesShape, inputsIn, responsesShape } from './openai-prompt.ts';
 
@@ -50,39 +51,6 @@ function fieldsIn(body: unknown): Fields | undefined {
     fields[key] = key in fields ? [fields[key], number].flat() : number;
   }
   return fields;
-}
-
-/** Fields of responses by which the provider adds input, or work, that the request doesn't show. */
-const KEPT = ['previous_response_id', 'conversation', 'prompt', 'context_management'] as const;
-
-/** Tools of responses that the caller's own code runs, besides functions. */
-const RUN_BY_CALLER = /^(function|custom|local_shell|apply_patch|computer|computer_use_preview)$/;
-
-/** `namespace` holds tools of its own. */
-function isRunByCaller(tool: unknown): boolean {
-  const { type, tools } = fieldsOf(tool);
-  if (type === 'namespace') return listOf(tools).every(isRunByCaller);
-  return typeof type === 'string' && RUN_BY_CALLER.test(type);
-}
-
-/** A reference may leave out its type: it is what has neither that nor a role. */
-function isReference(item: unknown): boolean {
-  const { type, role } = fieldsOf(item);
-  return type === 'item_reference' || (isFields(item) && type == null && role == null);
-}
-
-function feeInResponses(body: Fields): string | undefined {
-  const kept = KEPT.find((name) => body[name] != null);
-  if (kept !== undefined) return `${kept}: input that the provider keeps has no bound`;
-  if (body['background'] === true) return 'background: an answer that comes later has no bound';
-  if (body['image'] != null) return 'image: pictures in an answer have prices of their own';
-  const { mode } = fieldsOf(body['reasoning']);
-  if (mode != null && mode !== 'standard') return `reasoning.mode ${json(mode)} has no known bound`;
-  if (listOf(body['input']).some(isReference))
-    return 'item_reference: input that the provider keeps has no bound';
-  return listOf(body['tools']).every(isRunByCaller)
-    ? undefined
-    : 'the fee of a tool that the provider runs has no bound';
 }
 
 /** The names of the limit that an endpoint heeds; none where there is no output to limit. */

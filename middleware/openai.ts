@@ -1,5 +1,6 @@
 /** Spend control for the OpenAI client: the same client, every request decided before it leaves. */
-import type { AdapterGuard, Guarding } from '../src/adapter.ts';
+import { adapterGuard, type AdapterGuard, type Guarding } from '../src/adapter.ts';
+import { layerScopes } from '../src/scope.ts';
 import { fieldsOf, isFields, type Fields } from '../src/wire/fields.ts';
 import { openAttempt, sendAttempt, type Attempt, type RequestLike } from './openai-attempt.ts';
 import { endpointOf, providerAt } from './openai-endpoints.ts';
@@ -26,7 +27,15 @@ interface Context {
   provider: string | undefined;
 }
 
-function hide(client: object, name: string, value: unknown): void {
+/** What a guarded client says to whoever guards it again. */
+interface Guarded extends Context {
+  /** A copy without this guard. */
+  plain(options: object): ClientLike;
+}
+
+const GUARDED = Symbol.for('agentguard.spend/openai-guard@1');
+
+function hide(client: object, name: string | symbol, value: unknown): void {
   Object.defineProperty(client, name, { value, enumerable: false, configurable: true, writable: true });
 }
 
@@ -50,10 +59,10 @@ function install(client: ClientLike, context: Context): ClientLike {
   const fetch = client[hook] as Fetch;
   const attempts = new WeakMap<object, Attempt>();
   const seen = new WeakSet<object>();
+  const plain = (options: object): ClientLike => withOptions.call(client, options);
 
-  hide(client, 'withOptions', (options?: object) =>
-    install(withOptions.call(client, options ?? {}), context),
-  );
+  hide(client, GUARDED, { ...context, plain } satisfies Guarded);
+  hide(client, 'withOptions', (options?: object) => install(plain(options ?? {}), context));
 
   hide(client, 'prepareRequest', async (...args: Parameters<ClientLike['prepareRequest']>) => {
     await prepareRequest.apply(client, args);
@@ -104,6 +113,27 @@ function install(client: ClientLike, context: Context): ClientLike {
   return client;
 }
 
+function copyOf(client: ClientLike): ClientLike {
+  try {
+    return client.withOptions(kept(client));
+  } catch (error) {
+    // a `Proxy`, as some tracers make, has no private members
+    const fix = 'guard the client itself, and wrap what withSpendGuard returns';
+    throw invalid(`the client can't be copied; ${fix}`, { cause: error });
+  }
+}
+
+/** A guard twice on one client is one guard: its calls are decided once, in both layers of scope. */
+function guardedAnew(client: object, known: Guarded, { adapter, provider }: Context): ClientLike {
+  const { scope, conflict } = layerScopes([known.adapter.layer, adapter.layer]);
+  if (conflict !== undefined) throw invalid(`scope: the client is guarded for another ${conflict} already`);
+  const context = {
+    adapter: adapterGuard(adapter.guard, scope),
+    provider: provider ?? known.provider,
+  };
+  return install(known.plain(kept(client)), context);
+}
+
 /**
  * The same client with every request under the guard: decided, held, settled and recorded, retries and the steps of
  * tool runners one by one. A copy: `client` itself stays as it is. Whatever `withOptions` makes of it is guarded, too.
@@ -116,6 +146,8 @@ export function withSpendGuard<C extends object>(client: C, guarding: Guarding |
   const hooks = ['withOptions', 'makeRequest', 'prepareRequest', 'fetchWithTimeout'];
   const missing = isFields(client) ? hooks.find((name) => typeof client[name] !== 'function') : 'withOptions';
   if (missing !== undefined) throw invalid(`expected a client of openai 6 or newer; ${missing} is missing`);
-  const copy = (client as unknown as ClientLike).withOptions(kept(client));
-  return install(copy, { adapter, provider }) as unknown as C;
+  const known = (client as { [GUARDED]?: Guarded })[GUARDED];
+  if (known?.adapter.guard === adapter.guard)
+    return guardedAnew(client, known, { adapter, provider }) as unknown as C;
+  return install(copyOf(client as unknown as ClientLike), { adapter, provider }) as unknown as C;
 }

@@ -12,6 +12,8 @@ export type Guarding = PolicyOption | SpendGuard;
 /** A guard as an adapter uses it. */
 export interface AdapterGuard {
   readonly guard: SpendGuard;
+  /** The adapter's own layer of scope; the scope of a guard that was made for it is the guard's. */
+  readonly layer: SpendScope;
   /** `guard.begin` with the adapter's layer of scope between the surrounding one and the call's own. */
   begin(request: SpendRequest): Promise<GuardedCall>;
 }
@@ -24,9 +26,9 @@ export function adapterGuard(guarding: Guarding, scope?: SpendScope): AdapterGua
   const checked = checkScope('scope', scope);
   if (!isSpendGuard(guarding)) {
     const guard = createSpendGuard({ policy: guarding, scope: checked });
-    return { guard, begin: (request) => guard.begin(request) };
+    return { guard, layer: {}, begin: (request) => guard.begin(request) };
   }
-  return { guard: guarding, begin: (request) => beginLayered(guarding, checked, request) };
+  return { guard: guarding, layer: checked, begin: (request) => beginLayered(guarding, checked, request) };
 }
 
 function beginLayered(guard: SpendGuard, layer: SpendScope, request: SpendRequest): Promise<GuardedCall> {

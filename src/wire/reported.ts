@@ -49,6 +49,15 @@ export function costInUsage(usage: unknown): unknown {
   return openRouterCost(figuresInUsage(usage));
 }
 
+/** All that a usage object as OpenRouter sends it says of money. */
+export function moneyInUsage(usage: unknown): Pick<CallOutcome, 'cost' | 'upstreamCost' | 'isByok'> {
+  const cost = costInUsage(usage);
+  return {
+    ...(cost !== undefined && cost !== null && { cost }),
+    ...openRouterUpstream(figuresInUsage(usage)),
+  };
+}
+
 /** A count that a client library may have put in place of a missing one: no call has an empty prompt. */
 function someInput(tokens: unknown): unknown {
   return tokens === 0 ? undefined : tokens;
@@ -116,7 +125,6 @@ export function reportedInBody(
 ): Omit<CallOutcome, 'outcome' | 'seenOutputTokens'> {
   const { usage, model, provider, id } = fieldsOf(body);
   const told = usageInBody(usage);
-  const cost = costInUsage(usage);
   const servedModel = textOf(model);
   const servedProvider = textOf(provider);
   const providerRef = textOf(id);
@@ -127,8 +135,7 @@ export function reportedInBody(
       : told;
   return {
     ...(believed !== undefined && { usage: believed }),
-    ...(cost !== undefined && cost !== null && { cost }),
-    ...openRouterUpstream(figuresInUsage(usage)),
+    ...moneyInUsage(usage),
     ...(servedModel !== undefined && { servedModel }),
     ...(servedProvider !== undefined && { servedProvider }),
     ...(providerRef !== undefined && { providerRef }),

@@ -51,10 +51,14 @@ export const LIMITS = {
   responses: ['max_output_tokens'],
 } as const;
 
-/** Of several limits in one body the largest is counted: providers differ in which they heed. */
+/**
+ * Of several limits in one body the largest is counted: providers differ in which they heed. None counts beside one
+ * that can't be read, for some servers read more than we do (`"9000"`).
+ */
 export function limitIn(body: Fields, names: readonly string[]): number | undefined {
-  const limits = names.flatMap((name) => positive(body[name]) ?? []);
-  return limits.length === 0 ? undefined : Math.max(...limits);
+  const given = names.map((name) => body[name]).filter((limit) => limit !== undefined && limit !== null);
+  const limits = given.flatMap((limit) => positive(limit) ?? []);
+  return limits.length === 0 || limits.length < given.length ? undefined : Math.max(...limits);
 }
 
 /** Why the cost of a request has no bound, where a field of its body says so. */
@@ -82,8 +86,28 @@ export function feeInBody(body: Fields): string | undefined {
   const { sort } = fieldsOf(provider);
   const by = isFields(sort) ? sort['by'] : sort;
   if (by === 'throughput' || by === 'latency') return `provider.sort ${by} may cost more than the list price`;
+  const moved = feeInExtraBody(body['extra_body']);
+  if (moved !== undefined) return moved;
   const served = listOf(body['tools']).find((tool) => !RUN_BY_CALLER.has(fieldsOf(tool)['type']));
   return served === undefined ? undefined : 'the fee of a tool that the provider runs has no bound';
+}
+
+/** True where old parts of a conversation are to be summed up: by a model, at a price beyond the call's own limit. */
+export function sumsUp(management: unknown): boolean {
+  const edits = [...listOf(management), ...listOf(fieldsOf(management)['edits'])];
+  return edits.some((edit) => String(fieldsOf(edit)['type']).startsWith('compact'));
+}
+
+/** Fields that a request's cost is bounded by. */
+const BOUNDING = ['model', 'models', 'messages', 'prompt', 'input', 'tools', 'n', 'best_of', 'reasoning'];
+
+/** OpenAI's client for Python lays these fields over the request; that of JavaScript sends them, and a proxy may do so. */
+function feeInExtraBody(extra: unknown): string | undefined {
+  if (!isFields(extra)) return undefined;
+  const names = [...BOUNDING, ...LIMITS.chat, ...LIMITS.responses];
+  const name = names.find((each) => extra[each] != null);
+  if (name === undefined) return feeInBody(extra);
+  return `extra_body.${name} has no bound: a proxy may heed it; put it into the request itself`;
 }
 
 /** Tools that the caller's own code runs. */

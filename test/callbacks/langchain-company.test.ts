@@ -8,6 +8,7 @@ import {
   createAgent,
   createMiddleware,
   humanInTheLoopMiddleware,
+  llmToolSelectorMiddleware,
   modelFallbackMiddleware,
   modelRetryMiddleware,
   summarizationMiddleware,
@@ -142,6 +143,29 @@ describe('spendGuardMiddleware beside', () => {
     await agentOf(desk, others, place).invoke({ messages }, thread);
     expect(new Set(sentTo(desk))).toEqual(new Set([HAIKU]));
     await expectSound(desk, desk.bodies().length);
+  });
+
+  it('llmToolSelectorMiddleware: tells nobody of its calls, so the agent’s model itself must be guarded', async () => {
+    const respond = (request: SimulatedRequest): Reply =>
+      request.tools.length > 0 ? lookOnce(request) : { text: '{"tools":["look"]}' };
+    const run = async (desk: Desk, isGuarded: boolean): Promise<void> => {
+      const bare = openai(desk.sim.url);
+      const agent = createAgent({
+        model: isGuarded ? guardModel(bare, desk.guard) : bare,
+        tools: [look],
+        middleware: [
+          own(llmToolSelectorMiddleware({ maxTools: 1 } as never)),
+          spendGuardMiddleware(desk.guard),
+        ],
+      });
+      await agent.invoke(input, { callbacks: [spendGuardHandler(desk.guard)] });
+    };
+    await using hole = await openDesk(undefined, { respond });
+    await run(hole, false);
+    expect((await hole.receipts('decision')).length).toBeLessThan(hole.sim.requests.length);
+    await using desk = await openDesk(undefined, { respond });
+    await run(desk, true);
+    await expectSound(desk, desk.sim.requests.length);
   });
 
   it('modelFallbackMiddleware before it: the fallback is decided, too', async () => {

@@ -233,6 +233,21 @@ describe('a body', () => {
     ['a stored prompt', { prompt: { id: 'p' } }, 'openai', /prompt/],
     ["a provider's tool", { tools: [{ type: 'web_search_preview' }] }, 'openai', /tool/],
     ['a priority tier', { service_tier: 'priority' }, 'openai', /tier/],
+    [
+      'a summary of what was said',
+      { context_management: { edits: [{ type: 'compact_20260112' }] } },
+      'anthropic',
+      /summing up/,
+    ],
+    ['background', { truncation: undefined, background: true }, 'openai', /background/],
+    ['a mode', { truncation: undefined, reasoning: { mode: 'pro' } }, 'openai', /mode/],
+    [
+      'compaction',
+      { truncation: undefined, context_management: [{ type: 'compaction' }] },
+      'openai',
+      /context_management/,
+    ],
+    ['a tool of responses', { truncation: undefined, tools: [{ type: 'mcp' }] }, 'openai', /tool/],
   ])('has no bound with %s', (_name, body, provider, reason) => {
     expect(readParams({ model: 'm', max_tokens: 5, ...body }, provider).unbounded).toMatch(reason);
   });
@@ -250,9 +265,25 @@ describe('a body', () => {
     ],
     ['functions', { tools: [{ type: 'function', function: { name: 'x' } }] }, 'openai'],
     ['thinking', { thinking: { type: 'enabled', budget_tokens: 1024 } }, 'anthropic'],
+    [
+      'edits that leave things out',
+      { context_management: { edits: [{ type: 'clear_tool_uses_20250919' }] } },
+      'anthropic',
+    ],
   ])('has a bound with %s', (_name, body, provider) => {
     expect(readParams({ model: 'm', max_tokens: 5000, ...body }, provider)).toMatchObject({ limit: 5000 });
     expect(readParams({ model: 'm', max_tokens: 5000, ...body }, provider).unbounded).toBeUndefined();
+  });
+
+  it('has a bound in responses with tools that the caller runs', () => {
+    const body = {
+      model: 'm',
+      truncation: undefined,
+      max_output_tokens: 9,
+      tools: [{ type: 'local_shell' }],
+    };
+    expect(readParams(body, 'openai')).toMatchObject({ limit: 9, tools: 1 });
+    expect(readParams(body, 'openai').unbounded).toBeUndefined();
   });
 
   it('has the largest of several limits, all answers, and the fallbacks', () => {

@@ -57,6 +57,7 @@ describe('endpointOf', () => {
     ['POST', '/videos', 'open'],
     ['POST', '/responses/compact', 'open'],
     ['POST', '/responses/resp_1/unheard_of', 'open'],
+    ['POST', '//chat//completions', 'chat'],
     ['POST', '/unheard/of', 'open'],
     ['POST', '/proxy/files', 'open'],
     ['PUT', '/files', 'free'],
@@ -146,6 +147,11 @@ describe('spendRequest', () => {
     });
   });
 
+  it.each([['9000'], [-1], [0.5], [1e30], [{}]])('counts no limit beside one of %j', (other) => {
+    const body = { model: 'a/b', messages: [], max_tokens: 100, max_completion_tokens: other };
+    expect(asked('chat', body)).not.toHaveProperty('maxOutputTokens');
+  });
+
   it.each<[string, string, Record<string, unknown>]>([
     ['a plugin', 'chat', { plugins: [{ id: 'web' }] }],
     ['web search', 'chat', { web_search_options: {} }],
@@ -168,6 +174,9 @@ describe('spendRequest', () => {
       },
     ],
     ['n that is none', 'chat', { n: 1.5 }],
+    ['models in extra_body', 'chat', { extra_body: { models: ['c/d'] } }],
+    ['a limit in extra_body', 'chat', { extra_body: { max_completion_tokens: 9 } }],
+    ['a plugin in extra_body', 'chat', { extra_body: { plugins: [{ id: 'web' }] } }],
     ['an earlier response', 'responses', { previous_response_id: 'resp_1' }],
     ['a conversation', 'responses', { conversation: 'conv_1' }],
     ['a stored prompt', 'responses', { prompt: { id: 'pmpt_1' } }],
@@ -202,6 +211,7 @@ describe('spendRequest', () => {
       { messages: user('x'), tools: [{ type: 'function', function: { name: 'f' } }], service_tier: 'flex' },
     ],
     ['chat', { messages: user('a text with "cache_control":{"ttl":"1h"} in it') }],
+    ['chat', { messages: user('x'), extra_body: { google: { thinking_config: { thinking_budget: 9 } } } }],
     [
       'responses',
       {

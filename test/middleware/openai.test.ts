@@ -503,6 +503,27 @@ describe.each(MAJORS)('$name', (major) => {
   });
 });
 
+describe.each(MAJORS)('a client of $name under one guard twice', (major) => {
+  it('is decided once, in both layers of scope, and so is what withOptions makes of it', async () => {
+    await using desk = await openDesk();
+    const { guard } = desk;
+    const client = guardedClient(major, desk, {}, { provider: 'openrouter', scope: { teamId: 'web' } });
+    const twice = withSpendGuard(client, { guard, scope: { userId: 'alice' } });
+    expect(twice).toBeInstanceOf(major.OpenAI);
+    await twice.chat.completions.create(call);
+    await withSpendGuard(twice.withOptions({ maxRetries: 1 }), guard).chat.completions.create(call);
+    const scope = { teamId: 'web', userId: 'alice' };
+    expect(await desk.receipts('decision')).toMatchObject([{ scope }, { scope }]);
+    expect(await desk.spent()).toBe(desk.sim.billed);
+    expect(() => withSpendGuard(twice, { guard, scope: { userId: 'bob' } })).toThrow(
+      /scope: the client is guarded for another userId already/,
+    );
+    // the first one stays as it was
+    await client.chat.completions.create(call);
+    expect((await desk.receipts('decision')).at(-1)?.scope).toEqual({ teamId: 'web' });
+  });
+});
+
 describe('withSpendGuard', () => {
   const [major] = MAJORS as [(typeof MAJORS)[0]];
   const client = bareClient(major, 'http://127.0.0.1:1/v1');
@@ -539,6 +560,13 @@ describe('withSpendGuard', () => {
     expect(() => withSpendGuard(client, given as never)).toThrow(
       expect.objectContaining({ name: 'AgentGuardError' }) as Error,
     );
+  });
+
+  it('says what to do about a client inside of a Proxy, which openai 7 can not copy', () => {
+    expect(() => withSpendGuard(new Proxy(client, {}), guard)).toThrow(
+      /can't be copied; guard the client itself, and wrap what withSpendGuard returns/,
+    );
+    expect(new Proxy(withSpendGuard(client, guard), {})).toBeInstanceOf(major.OpenAI);
   });
 
   it.each([undefined, null, 'client', {}, { withOptions: () => ({}) }])(

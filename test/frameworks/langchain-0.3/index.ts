@@ -8,6 +8,6 @@ export { RunnableLambda } from '@langchain/core/runnables';
 export { tool } from '@langchain/core/tools';
 export { MessagesAnnotation, StateGraph } from '@langchain/langgraph';
 export { createReactAgent } from '@langchain/langgraph/prebuilt';
-export { ChatOpenAI, OpenAI, OpenAIEmbeddings } from '@langchain/openai';
+export { AzureChatOpenAI, ChatOpenAI, OpenAI, OpenAIEmbeddings } from '@langchain/openai';
 export { AgentExecutor, createToolCallingAgent } from 'langchain/agents';
 export { initChatModel } from 'langchain/chat_models/universal';
