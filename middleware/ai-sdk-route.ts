@@ -14,10 +14,12 @@ import {
   addedBudget,
   bodyOf,
   isWrapped,
+  limitInSettings,
   limitKey,
   limitOf,
   namesRead,
   optionsKey,
+  otherSpelling,
   readWire,
   writesOptions,
   type ModelLike,
@@ -143,6 +145,35 @@ export function pinned(sending: Sending, isRouted: boolean): Sending {
   const none = { models: [named], n: 1, max_tokens: null, max_completion_tokens: null };
   const written = Object.entries(seen).filter(([, value]) => value !== undefined && value !== null);
   return withOptions(sending, isRouted ? { ...none, ...Object.fromEntries(written) } : seen);
+}
+
+/** Fields of a request that a decision was made by. */
+const DECIDED_BY: ReadonlySet<string> = new Set([
+  'model',
+  'models',
+  'max_tokens',
+  'max_completion_tokens',
+  'n',
+]);
+
+/**
+ * The same call with what only newer clients read written where all of them do: a limit in the settings of a model,
+ * and options under the other spelling of the provider's name. First releases for `ai` 6 pass over both, and nothing
+ * tells them apart.
+ */
+export function spelledOut(sending: Sending): Sending {
+  const { model, params } = sending;
+  const other = otherSpelling(model);
+  const options = fieldsOf(params[optionsKey(params)]);
+  const main = fieldsOf(options[namespaceOf(model.provider)]);
+  const written = Object.entries(other === undefined ? {} : fieldsOf(options[other])).filter(
+    ([key, value]) => (DECIDED_BY.has(key) || key in main) && main[key] !== value,
+  );
+  const isWritten = writesOptions(model) && written.length > 0;
+  const spelled = isWritten ? withOptions(sending, Object.fromEntries(written)) : sending;
+  const limit = params[limitKey(params)] == null ? limitInSettings(model) : undefined;
+  if (limit === undefined) return spelled;
+  return { model, params: { ...spelled.params, [limitKey(params)]: limit } };
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Spend control for the Vercel AI SDK: a language model middleware for `ai` 4 to 7. */
 import { resultOutcome, StreamTally, type SentTo } from './ai-sdk-outcome.ts';
-import { carryOut, pinned, spendRequest, tellingCost } from './ai-sdk-route.ts';
+import { carryOut, pinned, spelledOut, spendRequest, tellingCost } from './ai-sdk-route.ts';
 import { takeScope } from './ai-sdk-scope.ts';
 import { modelOf, type ModelLike, type Sending } from './ai-sdk-wire.ts';
 import { guardedStream } from '../src/wire/guarded-stream.ts';
@@ -152,7 +152,7 @@ export function spendGuard(policy: Guarding, options: AiSdkGuardOptions = {}): S
     }
     if (carried === undefined) throw await notCarriedOut(call, request.model);
     const counts = call.reason !== 'no_caps' && call.reason !== 'shadow';
-    const sending = counts ? tellingCost(pinned(carried, target !== undefined)) : carried;
+    const sending = counts ? tellingCost(pinned(spelledOut(carried), target !== undefined)) : carried;
     const isUnchanged = sending.model === model && sending.params === given;
     const named = sending === asked ? request.model : modelOf(sending);
     const to: SentTo = { provider: sending.model.provider, model: named };
