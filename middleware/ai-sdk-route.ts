@@ -3,6 +3,7 @@
  * be; what can't be changed for certain isn't changed.
  */
 import type { GuardedCall } from '../src/guarded-call.ts';
+import type { PromptShape } from '../src/estimate.ts';
 import type { SpendRequest } from '../src/prepare.ts';
 import { attempt, fieldsOf, isFields, positive, type Fields } from '../src/wire/fields.ts';
 import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
@@ -232,6 +233,12 @@ function placedCall(sending: Sending, orders: Orders, resolve?: ResolveModel): S
   return isBounded && unboundedIn(routed, wire) === undefined ? routed : undefined;
 }
 
+/** A prompt with a text that goes into the request beside it, as a message of its own. */
+function withText(prompt: PromptShape, text: string | undefined): PromptShape {
+  if (text === undefined) return prompt;
+  return { ...prompt, texts: [...prompt.texts, text], messages: prompt.messages + 1 };
+}
+
 /** Any limit serves to see whether one can be set. */
 const SOME_LIMIT = 65_537;
 
@@ -239,8 +246,7 @@ const SOME_LIMIT = 65_537;
 export function spendRequest(sending: Sending, resolve: ResolveModel | undefined): SpendRequest {
   const wire = readWire(sending);
   const prompt = promptShape(sending.params);
-  const extra =
-    wire.extraText === undefined ? prompt : { ...prompt, texts: [...prompt.texts, wire.extraText] };
+  const extra = withText(prompt, wire.extraText);
   const features = featuresOf(sending, prompt, wire);
   const limitCanBeSet = withLimit(sending, SOME_LIMIT) !== undefined;
   const unbounded = unboundedIn(sending, wire);

@@ -231,13 +231,16 @@ export function addedBudget(sending: Sending, options = optionsRead(sending)): n
 }
 
 /** The output limit that a provider with its own way of writing a request puts into it. */
-function ownLimit({ params }: Sending, options: Fields, added: number | 'unknown'): number | undefined {
+function ownLimit(sending: Sending, options: Fields, added: number | 'unknown'): number | undefined {
   if (added === 'unknown') return undefined;
+  const { model, params } = sending;
   const openai = fieldsOf(options['openai'])['maxCompletionTokens'];
   const azure = fieldsOf(options['azure']);
+  const completion = 'maxCompletionTokens' in azure ? azure['maxCompletionTokens'] : openai;
   const named = {
     max_tokens: params[limitKey(params)],
-    max_completion_tokens: 'maxCompletionTokens' in azure ? azure['maxCompletionTokens'] : openai,
+    // only chats read it
+    ...(!/\.(responses|completion)$/.test(model.provider) && { max_completion_tokens: completion }),
   };
   const asked = limitIn(named, LIMITS.chat);
   return asked === undefined ? undefined : asked + added;

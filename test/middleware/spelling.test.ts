@@ -71,6 +71,32 @@ describe.each(MAJORS)('$name', (major) => {
     await expectHeld(major, (desk) => major.openrouter({ url: desk.sim.url }, OPUS, { maxTokens: 70 }));
   });
 
+  it('a limit that only chats read, on a model of the Responses API', async () => {
+    const at = (desk: Desk): { url: string } => ({ url: desk.sim.url });
+    const options = { openai: { maxCompletionTokens: 50 } };
+    const body = await expectHeld(major, (desk) => major.openaiResponses(at(desk), OPUS), options);
+    expect(body.max_output_tokens).toBe(700);
+    const chat = await expectHeld(major, (desk) => major.openaiChat(at(desk), OPUS), options);
+    expect(chat.max_completion_tokens).toBe(50);
+  });
+
+  it('instructions beside the messages, which are a message, too', async () => {
+    const words = { openai: { instructions: 'Be as nice to everybody as you can.' } };
+    await expectHeld(major, (desk) => major.openaiResponses({ url: desk.sim.url }, OPUS), words);
+  });
+
+  it('options that a client finds wrong cost nothing', async () => {
+    await using desk = await openDesk();
+    const model = major.wrap(major.openaiChat({ url: desk.sim.url }, OPUS), spendGuard(desk.guard));
+    const providerOptions = { openai: { logitBias: 'none', store: 'perhaps' } };
+    const call = major.generate({ model, prompt: 'x', maxRetries: 0, maxOutputTokens: 9, providerOptions });
+    if (major.number === 4) return void (await call); // looks at none of them
+    await expect(call).rejects.toThrow('invalid openai provider options');
+    expect(desk.sim.requests).toHaveLength(0);
+    expect([await desk.spent(), await desk.held()]).toEqual([0n, 0n]);
+    expect(await desk.receipts('settlement')).toMatchObject([{ outcome: 'not_sent' }]);
+  });
+
   it('settings that only OpenRouter has, on a model of another client', async () => {
     const settings = { maxTokens: 70, extraBody: { model: HAIKU, max_tokens: 20 }, models: [HAIKU] };
     await expectHeld(major, (desk) => compatible(major, desk, settings));
