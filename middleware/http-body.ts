@@ -40,7 +40,7 @@ function bound(response: Response, within: InScope): Response {
     const value = (): unknown => within(() => (read as () => unknown).call(response));
     Object.defineProperty(response, name, { value, configurable: true, writable: true });
   }
-  const { clone } = response;
+  const clone = own['clone'] as () => Response;
   // copying begins to read
   const value = (): Response =>
     bound(

@@ -42,6 +42,13 @@ export function guardRoute<Request, Rest extends unknown[]>(
   return async (request, ...rest) => {
     const given = await scope(request);
     if (isResponse(given)) return given;
+    if (given === undefined) {
+      // run without one, its calls would count for nobody
+      throw new AgentGuardError(
+        'invalid_config',
+        'guardRoute: scope gave nothing; return a scope or a Response',
+      );
+    }
     try {
       return await withSpendScope(given, async () => {
         const response = await handler(request, ...rest);

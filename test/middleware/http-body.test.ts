@@ -162,7 +162,10 @@ describe.each(Object.entries(BODIES))('a body by %s', (_name, make) => {
   it('is made in the scope of its route by a real server', async () => {
     const guard = guardOf();
     const route = guardRoute({ scope }, () => new Response(make(guard)));
-    const server: Server = createServer(getRequestListener((request) => route(request)));
+    const listener = getRequestListener((request) => route(request));
+    const server: Server = createServer((incoming, outgoing) => {
+      void listener(incoming, outgoing);
+    });
     expect(Response).not.toBe(native);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     try {

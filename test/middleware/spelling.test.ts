@@ -19,7 +19,8 @@ function compatible(major: Major, desk: Desk, settings?: object): Any {
 /** As the first releases for `ai` 6 were: options under the other spelling are passed over. */
 function asFirstReleased(model: Any): Any {
   const getArgs = model.getArgs.bind(model);
-  const without = ({ myOne: _, ...others }: Record<string, unknown> = {}): object => others;
+  const without = (options: Record<string, unknown> = {}): object =>
+    Object.fromEntries(Object.entries(options).filter(([name]) => name !== 'myOne'));
   model.getArgs = (options: Any) =>
     getArgs({ ...options, providerOptions: without(options.providerOptions) });
   return model;

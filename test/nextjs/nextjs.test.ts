@@ -225,7 +225,7 @@ describe('the Next.js example', () => {
         .map(({ call }) =>
           receiptsOf(app.home).find((each) => each['type'] === 'decision' && each['call'] === call),
         )
-        .map((decision) => (decision?.['scope'] as { userId?: string }).userId ?? 'nobody')
+        .map((decision) => ((decision?.['scope'] ?? {}) as { userId?: string }).userId ?? 'nobody')
         .toSorted();
     const expected = [...Array<string>(8).fill('ann'), ...Array<string>(4).fill('ben'), 'eve'];
     await expect.poll(usersOf, { timeout: 30_000 }).toEqual(expected);
