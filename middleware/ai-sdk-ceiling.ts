@@ -7,15 +7,16 @@ import { neededFeatures, wantsReasoning } from '../src/wire/features.ts';
 import { fieldsOf, type Fields } from '../src/wire/fields.ts';
 import type { Wire } from '../src/wire/request-body.ts';
 import { namespaceOf, toolsOf } from './ai-sdk-usage.ts';
-import { bodyOf, camelCase, optionsKey, writesOptions, type Sending } from './ai-sdk-wire.ts';
+import { bodyOf, optionsKey, otherSpelling, writesOptions, type Sending } from './ai-sdk-wire.ts';
 
 /** The same call with fields of the provider's own options replaced, in every place that the provider reads. */
 export function withOptions({ model, params }: Sending, changes: Fields, names?: readonly string[]): Sending {
   const key = optionsKey(params);
   const options = fieldsOf(params[key]);
   const name = namespaceOf(model.provider);
-  // the spelling in camel case wins, but versions before 7 don't read it
-  const places = names ?? (camelCase(name) in options ? [name, camelCase(name)] : [name]);
+  const other = otherSpelling(model);
+  // the other spelling wins where it is read
+  const places = names ?? (other !== undefined && other in options ? [name, other] : [name]);
   const changed: Record<string, unknown> = { ...options };
   for (const place of places) changed[place] = { ...fieldsOf(options[place]), ...changes };
   return { model, params: { ...params, [key]: changed } };

@@ -1,5 +1,6 @@
 /** Spend control for embeddings of the Vercel AI SDK: a middleware for `ai` 6 and 7, a wrapper for 4 to 7. */
-import { adapterGuard, type AdapterGuard, type Guarding } from '../src/adapter.ts';
+import { adapterGuard, checkOptions, type AdapterGuard, type Guarding } from '../src/adapter.ts';
+import { AgentGuardError } from '../src/errors.ts';
 import type { SpendRequest } from '../src/prepare.ts';
 import type { SpendScope } from '../src/scope.ts';
 import type { CallOutcome } from '../src/settlement.ts';
@@ -101,6 +102,7 @@ export function spendGuardEmbedding(
   policy: Guarding,
   options: EmbeddingGuardOptions = {},
 ): SpendGuardEmbeddingMiddleware {
+  checkOptions('spendGuardEmbedding: options', options, ['scope']);
   const adapter = adapterGuard(policy, options.scope);
   return {
     specificationVersion: 'v3',
@@ -122,6 +124,10 @@ export function guardEmbeddingModel<M extends EmbeddingModelLike>(
   policy: Guarding,
   options: EmbeddingGuardOptions = {},
 ): M {
+  if (typeof fieldsOf(model)['doEmbed'] !== 'function') {
+    throw new AgentGuardError('invalid_config', 'guardEmbeddingModel: expected (model, policy or guard)');
+  }
+  checkOptions('guardEmbeddingModel: options', options, ['scope']);
   const adapter = adapterGuard(policy, options.scope);
   const doEmbed = (params: object): Promise<unknown> =>
     embedGuarded(adapter, model, params, (sent) => model.doEmbed(sent as never));

@@ -1,5 +1,5 @@
 /** Spend control for images of the Vercel AI SDK: a middleware for `ai` 6 and 7. */
-import { adapterGuard, type Guarding } from '../src/adapter.ts';
+import { adapterGuard, checkOptions, type Guarding } from '../src/adapter.ts';
 import type { SpendRequest } from '../src/prepare.ts';
 import type { SpendScope } from '../src/scope.ts';
 import type { CallOutcome } from '../src/settlement.ts';
@@ -95,6 +95,7 @@ export function spendGuardImage(
   policy: Guarding,
   options: ImageGuardOptions = {},
 ): SpendGuardImageMiddleware {
+  checkOptions('spendGuardImage: options', options, ['scope']);
   const adapter = adapterGuard(policy, options.scope);
   return {
     specificationVersion: 'v3',

@@ -3,6 +3,7 @@
  * be; what can't be changed for certain isn't changed.
  */
 import type { GuardedCall } from '../src/guarded-call.ts';
+import type { PromptShape } from '../src/estimate.ts';
 import type { SpendRequest } from '../src/prepare.ts';
 import { attempt, fieldsOf, isFields, positive, type Fields } from '../src/wire/fields.ts';
 import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
@@ -14,10 +15,12 @@ import {
   addedBudget,
   bodyOf,
   isWrapped,
+  limitInSettings,
   limitKey,
   limitOf,
   namesRead,
   optionsKey,
+  otherSpelling,
   readWire,
   writesOptions,
   type ModelLike,
@@ -145,6 +148,35 @@ export function pinned(sending: Sending, isRouted: boolean): Sending {
   return withOptions(sending, isRouted ? { ...none, ...Object.fromEntries(written) } : seen);
 }
 
+/** Fields of a request that a decision was made by. */
+const DECIDED_BY: ReadonlySet<string> = new Set([
+  'model',
+  'models',
+  'max_tokens',
+  'max_completion_tokens',
+  'n',
+]);
+
+/**
+ * The same call with what only newer clients read written where all of them do: a limit in the settings of a model,
+ * and options under the other spelling of the provider's name. First releases for `ai` 6 pass over both, and nothing
+ * tells them apart.
+ */
+export function spelledOut(sending: Sending): Sending {
+  const { model, params } = sending;
+  const other = otherSpelling(model);
+  const options = fieldsOf(params[optionsKey(params)]);
+  const main = fieldsOf(options[namespaceOf(model.provider)]);
+  const written = Object.entries(other === undefined ? {} : fieldsOf(options[other])).filter(
+    ([key, value]) => (DECIDED_BY.has(key) || key in main) && main[key] !== value,
+  );
+  const isWritten = writesOptions(model) && written.length > 0;
+  const spelled = isWritten ? withOptions(sending, Object.fromEntries(written)) : sending;
+  const limit = params[limitKey(params)] == null ? limitInSettings(model) : undefined;
+  if (limit === undefined) return spelled;
+  return { model, params: { ...spelled.params, [limitKey(params)]: limit } };
+}
+
 /**
  * The same call by a model that tells its cost. OpenRouter's client for `ai` 4 hands on the cost, and what was written
  * to a cache at a higher rate, only where its settings ask for it; later ones always do.
@@ -201,6 +233,12 @@ function placedCall(sending: Sending, orders: Orders, resolve?: ResolveModel): S
   return isBounded && unboundedIn(routed, wire) === undefined ? routed : undefined;
 }
 
+/** A prompt with a text that goes into the request beside it, as a message of its own. */
+function withText(prompt: PromptShape, text: string | undefined): PromptShape {
+  if (text === undefined) return prompt;
+  return { ...prompt, texts: [...prompt.texts, text], messages: prompt.messages + 1 };
+}
+
 /** Any limit serves to see whether one can be set. */
 const SOME_LIMIT = 65_537;
 
@@ -208,8 +246,7 @@ const SOME_LIMIT = 65_537;
 export function spendRequest(sending: Sending, resolve: ResolveModel | undefined): SpendRequest {
   const wire = readWire(sending);
   const prompt = promptShape(sending.params);
-  const extra =
-    wire.extraText === undefined ? prompt : { ...prompt, texts: [...prompt.texts, wire.extraText] };
+  const extra = withText(prompt, wire.extraText);
   const features = featuresOf(sending, prompt, wire);
   const limitCanBeSet = withLimit(sending, SOME_LIMIT) !== undefined;
   const unbounded = unboundedIn(sending, wire);

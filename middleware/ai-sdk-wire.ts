@@ -47,7 +47,7 @@ export function limitKey(params: Fields): 'maxOutputTokens' | 'maxTokens' {
   return optionsKey(params) === 'providerMetadata' ? 'maxTokens' : 'maxOutputTokens';
 }
 
-export function camelCase(text: string): string {
+function camelCase(text: string): string {
   return text.replaceAll(/[_-]([a-z])/g, (found) => (found[1] as string).toUpperCase());
 }
 
@@ -68,18 +68,29 @@ export function isWrapped(model: ModelLike): boolean {
 /** Marks a body that the caller's own function didn't let us see. */
 const UNREADABLE = 'transformRequestBody';
 
-/** The fields that options, settings and the provider's `extraBody` put into the body, as the provider merges them. */
-export function bodyOf({ model, params }: Sending): Fields {
-  const { settings, config } = model as { settings?: unknown; config?: unknown };
-  const own = fieldsOf(settings);
-  const options = fieldsOf(params[optionsKey(params)]);
+/** True for models before V3: they read a provider's options under its very name alone, and have no `maxTokens`. */
+function isBeforeV3({ specificationVersion }: ModelLike): boolean {
+  return specificationVersion === 'v1' || specificationVersion === 'v2';
+}
+
+/** The other spelling of a provider's name that options are read under, where it has one. */
+export function otherSpelling(model: ModelLike): string | undefined {
   const name = namespaceOf(model.provider);
-  const body: Record<string, unknown> = {
-    model: model.modelId,
+  const other = camelCase(name);
+  return other === name || isBeforeV3(model) ? undefined : other;
+}
+
+/** The output limit in the settings of OpenRouter's models. */
+export function limitInSettings(model: ModelLike): number | undefined {
+  const { settings } = model as { settings?: unknown };
+  if (namespaceOf(model.provider) !== 'openrouter' || isBeforeV3(model)) return undefined;
+  return positive(fieldsOf(settings)['maxTokens']);
+}
+
+/** What the settings of OpenRouter's models put into the body. Other clients pass over such fields. */
+function openRouterSettings(own: Fields, config: unknown): Fields {
+  return {
     models: own['models'],
-    max_tokens: params[limitKey(params)] ?? own['maxTokens'],
-    echo: own['echo'],
-    suffix: own['suffix'],
     reasoning: own['reasoning'],
     plugins: own['plugins'],
     web_search_options: own['web_search_options'],
@@ -87,8 +98,24 @@ export function bodyOf({ model, params }: Sending): Fields {
     cache_control: own['cache_control'],
     ...fieldsOf(fieldsOf(config)['extraBody']),
     ...fieldsOf(own['extraBody']),
+  };
+}
+
+/** The fields that options, settings and the provider's `extraBody` put into the body, as the provider merges them. */
+export function bodyOf({ model, params }: Sending): Fields {
+  const { settings, config } = model as { settings?: unknown; config?: unknown };
+  const own = fieldsOf(settings);
+  const options = fieldsOf(params[optionsKey(params)]);
+  const name = namespaceOf(model.provider);
+  const other = otherSpelling(model);
+  const body: Record<string, unknown> = {
+    model: model.modelId,
+    max_tokens: params[limitKey(params)] ?? limitInSettings(model),
+    echo: own['echo'],
+    suffix: own['suffix'],
+    ...(name === 'openrouter' && openRouterSettings(own, config)),
     ...fieldsOf(options[name]),
-    ...(camelCase(name) !== name && fieldsOf(options[camelCase(name)])),
+    ...(other !== undefined && fieldsOf(options[other])),
   };
   const { transformRequestBody } = fieldsOf(config);
   if (typeof transformRequestBody !== 'function') return body;
@@ -203,13 +230,16 @@ export function addedBudget(sending: Sending, options = optionsRead(sending)): n
 }
 
 /** The output limit that a provider with its own way of writing a request puts into it. */
-function ownLimit({ params }: Sending, options: Fields, added: number | 'unknown'): number | undefined {
+function ownLimit(sending: Sending, options: Fields, added: number | 'unknown'): number | undefined {
   if (added === 'unknown') return undefined;
+  const { model, params } = sending;
   const openai = fieldsOf(options['openai'])['maxCompletionTokens'];
   const azure = fieldsOf(options['azure']);
+  const completion = 'maxCompletionTokens' in azure ? azure['maxCompletionTokens'] : openai;
   const named = {
     max_tokens: params[limitKey(params)],
-    max_completion_tokens: 'maxCompletionTokens' in azure ? azure['maxCompletionTokens'] : openai,
+    // only chats read it
+    ...(!/\.(responses|completion)$/.test(model.provider) && { max_completion_tokens: completion }),
   };
   const asked = limitIn(named, LIMITS.chat);
   return asked === undefined ? undefined : asked + added;

@@ -1,10 +1,11 @@
 /** Spend control for the Vercel AI SDK: a language model middleware for `ai` 4 to 7. */
 import { resultOutcome, StreamTally, type SentTo } from './ai-sdk-outcome.ts';
-import { carryOut, pinned, spendRequest, tellingCost } from './ai-sdk-route.ts';
+import { carryOut, pinned, spelledOut, spendRequest, tellingCost } from './ai-sdk-route.ts';
 import { takeScope } from './ai-sdk-scope.ts';
 import { modelOf, type ModelLike, type Sending } from './ai-sdk-wire.ts';
 import { guardedStream } from '../src/wire/guarded-stream.ts';
-import { adapterGuard, notCarriedOut, type Guarding } from '../src/adapter.ts';
+import { adapterGuard, checkOptions, notCarriedOut, type Guarding } from '../src/adapter.ts';
+import { AgentGuardError } from '../src/errors.ts';
 import type { GuardedCall } from '../src/guarded-call.ts';
 import { checkScope, type SpendScope } from '../src/scope.ts';
 import { failureOutcome } from '../src/wire/failure.ts';
@@ -51,11 +52,13 @@ export interface SpendCallOptions {
 
 /**
  * Scope and capabilities of one call, for its `providerOptions`:
- * `{ providerOptions: spendOptions({ scope: { userId } }) }`.
+ * `{ providerOptions: spendOptions({ scope: { userId } }) }`. Throws `AgentGuardError` for fields that it doesn't know.
  */
-export function spendOptions({ scope, claims, capability }: SpendCallOptions): {
+export function spendOptions(options: SpendCallOptions): {
   spendGuard: Record<string, string | string[]>;
 } {
+  checkOptions('spendOptions', options, ['scope', 'claims', 'capability']);
+  const { scope, claims, capability } = options;
   const set = Object.entries(checkScope('scope', scope)).filter(([, value]) => value !== undefined);
   return {
     spendGuard: {
@@ -121,10 +124,14 @@ async function watched<R>(result: R, { call, signal, to }: Opened): Promise<R> {
  * other adapters share.
  *
  * Its calls reject with `AgentGuardBlockedError` when they may not be made; every other error is the model's own.
- * Throws `AgentGuardError` at once for a policy or scope that isn't valid.
+ * Throws `AgentGuardError` at once for a policy, scope or option that isn't valid.
  */
 export function spendGuard(policy: Guarding, options: AiSdkGuardOptions = {}): SpendGuardMiddleware {
+  checkOptions('spendGuard: options', options, ['scope', 'resolveModel']);
   const { resolveModel } = options;
+  if (resolveModel !== undefined && typeof resolveModel !== 'function') {
+    throw new AgentGuardError('invalid_config', 'resolveModel: expected (id) => model');
+  }
   const adapter = adapterGuard(policy, options.scope);
 
   async function open(model: ModelLike, given: Fields): Promise<Opened> {
@@ -152,7 +159,7 @@ export function spendGuard(policy: Guarding, options: AiSdkGuardOptions = {}): S
     }
     if (carried === undefined) throw await notCarriedOut(call, request.model);
     const counts = call.reason !== 'no_caps' && call.reason !== 'shadow';
-    const sending = counts ? tellingCost(pinned(carried, target !== undefined)) : carried;
+    const sending = counts ? tellingCost(pinned(spelledOut(carried), target !== undefined)) : carried;
     const isUnchanged = sending.model === model && sending.params === given;
     const named = sending === asked ? request.model : modelOf(sending);
     const to: SentTo = { provider: sending.model.provider, model: named };

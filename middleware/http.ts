@@ -1,13 +1,15 @@
 /** Route handlers under a guard: who is calling is said by the server, and a refusal is a real HTTP 402. */
 import { AgentGuardError } from '../src/errors.ts';
 import { withSpendScope, type SpendScope } from '../src/scope.ts';
+import { isFields } from '../src/wire/fields.ts';
+import { bodyWithinScope } from './http-body.ts';
 import { blockedResponse } from './http-response.ts';
 
 export { blockedResponse } from './http-response.ts';
 
 /** True for a response, of whichever class: polyfills and other copies of `fetch` have classes of their own. */
 function isResponse(given: SpendScope | Response): given is Response {
-  return given instanceof Response || ('headers' in given && 'status' in given);
+  return given instanceof Response || (isFields(given) && 'headers' in given && 'status' in given);
 }
 
 export interface GuardRouteOptions<Request> {
@@ -40,8 +42,18 @@ export function guardRoute<Request, Rest extends unknown[]>(
   return async (request, ...rest) => {
     const given = await scope(request);
     if (isResponse(given)) return given;
+    if (given === undefined) {
+      // run without one, its calls would count for nobody
+      throw new AgentGuardError(
+        'invalid_config',
+        'guardRoute: scope gave nothing; return a scope or a Response',
+      );
+    }
     try {
-      return await withSpendScope(given, async () => handler(request, ...rest));
+      return await withSpendScope(given, async () => {
+        const response = await handler(request, ...rest);
+        return isResponse(response) ? bodyWithinScope(response) : response;
+      });
     } catch (error) {
       const refused = blockedResponse(error);
       if (refused === undefined) throw error;

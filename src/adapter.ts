@@ -1,5 +1,5 @@
 /** What every adapter does with a guard: takes one or makes one, adds its layer of scope, and begins calls. */
-import { AgentGuardBlockedError } from './errors.ts';
+import { AgentGuardBlockedError, AgentGuardError } from './errors.ts';
 import type { GuardedCall } from './guarded-call.ts';
 import { createSpendGuard, isSpendGuard, type SpendGuard } from './guard.ts';
 import type { PolicyOption } from './policy-shelf.ts';
@@ -16,6 +16,20 @@ export interface AdapterGuard {
   readonly layer: SpendScope;
   /** `guard.begin` with the adapter's layer of scope between the surrounding one and the call's own. */
   begin(request: SpendRequest): Promise<GuardedCall>;
+}
+
+/**
+ * Throws `AgentGuardError` for options that aren't an object with these fields alone. Scope fields that stand beside
+ * `scope` instead of in it would count for nobody.
+ */
+export function checkOptions(name: string, options: unknown, known: readonly string[]): void {
+  const expected = `expected { ${known.join(', ')} }`;
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new AgentGuardError('invalid_config', `${name}: ${expected}`);
+  }
+  const stray = Object.keys(options).find((key) => !known.includes(key));
+  if (stray !== undefined)
+    throw new AgentGuardError('invalid_config', `${name}: ${stray}: unknown; ${expected}`);
 }
 
 /**

@@ -171,10 +171,19 @@ interface Snapshots {
 export function withinThis<A extends unknown[], R>(fn: Bound<A, R>): Bound<A, R> {
   const run = (AsyncLocalStorage as Snapshots | undefined)?.snapshot?.();
   if (run !== undefined) return (...args) => run(fn, ...args);
+  const within = scopeHere();
+  return (...args) => within(() => fn(...args));
+}
+
+/** Runs a function in a scope. */
+export type InScope = <T>(fn: () => T) => T;
+
+/** What runs functions in the scope of now, wherever they are called; of all other surroundings they keep their own. */
+export function scopeHere(): InScope {
   const storage = scopeStorage();
-  if (storage === undefined) return fn;
+  if (storage === undefined) return (fn) => fn();
   const scope = storage.getStore();
-  return (...args) => storage.run(scope as SpendScope, () => fn(...args));
+  return (fn) => storage.run(scope as SpendScope, fn);
 }
 
 const CONFLICT = Symbol.for('agentguard.spend/scope-conflict@1');

@@ -33,6 +33,7 @@ const BEFORE_SENDING = [
   'LoadSettingError',
   'UnsupportedFunctionalityError',
   'InvalidPromptError',
+  'InvalidArgumentError',
 ].map((name) => Symbol.for(`vercel.ai.error.AI_${name}`));
 
 function neverConnected({ code, syscall }: Fields): boolean {

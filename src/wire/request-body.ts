@@ -20,6 +20,14 @@ export interface Wire {
 /** OpenRouter plugins without a fee. */
 const FREE_PLUGINS: ReadonlySet<unknown> = new Set(['response-healing']);
 
+/** Ways to read a PDF that cost no more than the tokens that come of it. The others have a fee for each page. */
+const FREE_ENGINES: ReadonlySet<unknown> = new Set(['native', 'cloudflare-ai', 'pdf-text']);
+
+function isFree({ id, enabled, pdf }: Fields): boolean {
+  if (enabled === false || FREE_PLUGINS.has(id)) return true;
+  return id === 'file-parser' && FREE_ENGINES.has(fieldsOf(pdf)['engine']);
+}
+
 /** Tiers of service at the list price or below. */
 const LISTED_TIERS: ReadonlySet<unknown> = new Set([
   undefined,
@@ -65,7 +73,7 @@ export function limitIn(body: Fields, names: readonly string[]): number | undefi
 export function feeInBody(body: Fields): string | undefined {
   const plugin = listOf(body['plugins'])
     .map(fieldsOf)
-    .find(({ id, enabled }) => enabled !== false && !FREE_PLUGINS.has(id));
+    .find((each) => !isFree(each));
   if (plugin !== undefined) return `the fee of plugin ${JSON.stringify(plugin['id'])} has no bound`;
   if (isFields(body['web_search_options'])) return 'the fee of web_search_options has no bound';
   const { search_parameters: search } = body;

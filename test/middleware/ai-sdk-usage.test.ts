@@ -588,6 +588,7 @@ describe('outcomes', () => {
     ['a reset', withCause({ code: 'ECONNRESET' }), 'error'],
     ['a timeout of the headers', withCause({ code: 'UND_ERR_HEADERS_TIMEOUT' }), 'error'],
     ['a missing key', marked('LoadAPIKeyError'), 'not_sent'],
+    ['options that are wrong', marked('InvalidArgumentError'), 'not_sent'],
     ['an answer that could not be read', marked('TypeValidationError'), 'error'],
     [
       'an inner guard',

@@ -417,6 +417,7 @@ describe('what the request names', () => {
     ['a plugin', { plugins: [{ id: 'web' }] }, {}],
     ['web_search_options', { web_search_options: { max_results: 1 } }, {}],
     ['a plugin in options', {}, { plugins: [{ id: 'file-parser' }] }],
+    ['reading pictures of pages', { plugins: [{ id: 'file-parser', pdf: { engine: 'mistral-ocr' } }] }, {}],
     ['a preset', { extraBody: { preset: 'mine' } }, {}],
     ['a service tier', {}, { service_tier: 'priority' }],
     ['routing by throughput', { provider: { sort: 'throughput' } }, {}],
@@ -433,6 +434,15 @@ describe('what the request names', () => {
     );
     expect(error.reason).toBe('unbounded_cost');
     expect(desk.sim.requests).toHaveLength(0);
+  });
+
+  it('has no fee where a PDF is read by an engine without one', async () => {
+    await using desk = await openDesk();
+    for (const engine of ['native', 'cloudflare-ai', 'pdf-text'] as const) {
+      const plugins = [{ id: 'file-parser' as const, pdf: { engine } }];
+      await generateText({ model: desk.model(OPUS, { plugins }), prompt });
+    }
+    expect(desk.sim.requests).toHaveLength(3);
   });
 
   it('is refused for :online and for tools that the provider runs', async () => {

@@ -102,6 +102,14 @@ describe('guardRoute', () => {
   });
 });
 
+it('guardRoute runs nothing for a scope that was forgotten', async () => {
+  let ran = 0;
+  const forgotten = (): never => undefined as never;
+  const route = guardRoute({ scope: forgotten }, () => new Response(String((ran += 1))));
+  await expect(route(requestOf('ann'))).rejects.toThrow('guardRoute: scope gave nothing');
+  expect(ran).toBe(0);
+});
+
 it.each([[undefined], [{}], [scope]])('guardRoute says at once what it needs (%#)', (options) => {
   const given = options as { scope: typeof scope };
   expect(() => guardRoute(given, () => new Response('never'))).toThrow(

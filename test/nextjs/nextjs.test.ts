@@ -52,6 +52,27 @@ export async function GET() {
   }));
 }
 `,
+  'app/api/lazy/route.ts': `
+import { after } from 'next/server';
+import { guardRoute } from '@agentguard-run/spend/http';
+import { guard } from '@/lib/guard';
+
+async function spend(name: string) {
+  const call = await guard.begin({ model: 'probe/model', inputTokens: 100, maxOutputTokens: 100 });
+  await call.settle({ outcome: 'ok', usage: { inputTokens: 100, outputTokens: 50 } });
+  return new TextEncoder().encode(name);
+}
+
+async function* parts() {
+  for (const name of ['a', 'b', 'c']) yield await spend(name);
+}
+
+const scope = (request: Request) => ({ userId: request.headers.get('x-user')! });
+export const GET = guardRoute({ scope }, () => {
+  after(() => spend('later'));
+  return new Response((ReadableStream as any).from(parts()));
+});
+`,
 };
 
 const headersOf = (user?: string): Record<string, string> => ({
@@ -190,6 +211,24 @@ describe('the Next.js example', () => {
     expect(receipts.filter(({ type }) => type === 'genesis')).toHaveLength(1);
     expect(receipts.filter(({ type }) => type === 'settlement')).toHaveLength(2);
     expect(existsSync(join(app.home, 'default'))).toBe(false);
+  });
+
+  it('makes a body while it is read in the scope of its request, and work after it, too', async () => {
+    const ask = async (user: string): Promise<string> =>
+      (await fetch(`${app.url}/api/lazy`, { headers: { 'x-user': user } })).text();
+    // next answers HEAD by GET, and reads no body then
+    await fetch(`${app.url}/api/lazy`, { method: 'HEAD', headers: { 'x-user': 'eve' } });
+    expect(await Promise.all([ask('ann'), ask('ben'), ask('ann')])).toEqual(['abc', 'abc', 'abc']);
+    const usersOf = (): string[] =>
+      receiptsOf(app.home)
+        .filter(({ type }) => type === 'settlement')
+        .map(({ call }) =>
+          receiptsOf(app.home).find((each) => each['type'] === 'decision' && each['call'] === call),
+        )
+        .map((decision) => ((decision?.['scope'] ?? {}) as { userId?: string }).userId ?? 'nobody')
+        .toSorted();
+    const expected = [...Array<string>(8).fill('ann'), ...Array<string>(4).fill('ben'), 'eve'];
+    await expect.poll(usersOf, { timeout: 30_000 }).toEqual(expected);
   });
 
   describe.skipIf(!hasChromium && process.env['CI'] === undefined)('in a browser', () => {
