@@ -351,6 +351,30 @@ describe('sending a call elsewhere', () => {
       'no_route',
     ],
     [
+      'where a rule is about its model',
+      { rules: [{ when: { models: 'v/m*' }, routeTo: 'v/cheap' }] },
+      'v/cheap',
+      'routed',
+    ],
+    [
+      'where a rule is about a fallback that it names',
+      { rules: [{ when: { models: 'v/dear' }, routeTo: 'v/cheap' }], request: { fallbacks: ['v/dear'] } },
+      'v/cheap',
+      'routed',
+    ],
+    [
+      'not where a rule is about other models',
+      { rules: [{ when: { models: 'v/dear' }, routeTo: 'v/cheap' }] },
+      'v/mid',
+      'within_caps',
+    ],
+    [
+      'past one whose own calls are sent elsewhere',
+      { rules: [{ routeTo: ['v/dear', 'v/cheap'] }, { when: { models: 'v/dear' }, routeTo: 'v/thinks' }] },
+      'v/cheap',
+      'routed',
+    ],
+    [
       'nowhere when none can be reached',
       { rules: [{ routeTo: 'v/cheap' }], uncarried: ['v/cheap'] },
       undefined,
