@@ -229,7 +229,7 @@ export const policyFields = v.strictObject({
 
 const ISO_INSTANT = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2}))?$/;
 
-function isIsoInstant(text: string): boolean {
+export function isIsoInstant(text: string): boolean {
   return ISO_INSTANT.test(text) && Number.isFinite(Date.parse(text)) && isRealDate(text.slice(0, 10));
 }
 
