@@ -163,7 +163,7 @@ describe('an invalid policy', () => {
       'date in words',
       { ...good, effectiveFrom: 'tomorrow' },
       'effectiveFrom',
-      /expected an ISO 8601 instant/,
+      /ISO 8601 instant/,
     ],
     [
       'a day that does not exist',
