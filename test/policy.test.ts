@@ -169,6 +169,11 @@ describe('a policy that is valid', () => {
     expect(() => parsePolicy({ ...POLICY, ...change })).not.toThrow();
   });
 
+  it('has no minus zero, which no receipt could hold', () => {
+    expect(parsePolicy({ ...POLICY, version: -0 }).record.version).toBe(0);
+    expect(parsePolicy({ ...POLICY, version: -0 }).digest).toBe(parsePolicy({ ...POLICY, version: 0 }).digest);
+  });
+
   it('has one normal form, however it is written', () => {
     const { record } = parsePolicy({
       ...POLICY,

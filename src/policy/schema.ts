@@ -212,7 +212,13 @@ export const policyFields = v.strictObject({
   caps: v.pipe(v.array(capFields), v.maxLength(MAX_CAPS)),
   rules: v.optional(v.pipe(v.array(ruleFields), v.maxLength(MAX_RULES))),
   mode: v.optional(v.picklist(['enforce', 'shadow']), 'enforce'),
-  version: v.pipe(v.number(), v.safeInteger('expected a whole number'), v.minValue(0)),
+  version: v.pipe(
+    v.number(),
+    v.safeInteger('expected a whole number'),
+    v.minValue(0),
+    // A receipt has no minus zero.
+    v.transform((version) => version + 0),
+  ),
   effectiveFrom: v.pipe(
     v.string(),
     v.check(

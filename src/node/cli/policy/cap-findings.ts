@@ -107,8 +107,9 @@ function unreachable(record: PolicyRecord, index: number, all: readonly PolicyRe
     const name = isOwn ? `cap ${hard}` : `cap ${hard} of policy ${policy.id}`;
     const stop = { cap: policy.caps[hard] as Cap, policy };
     const message = unreachableText(placed, stop, name);
+    const isSoft = cap.action !== 'block';
     find({
-      code: cap.action === 'block' ? 'never_reached' : 'soft_above_hard',
+      code: isSoft ? 'soft_above_hard' : 'never_reached',
       path: ['caps', index, 'amountCents'],
       message,
     });
