@@ -121,6 +121,11 @@ describe('policy check warns of', () => {
     ],
     ['counting for each of one', withCaps(block(100, { per: ['tenantId'] })), ['per_of_one caps.0.per']],
     [
+      'counting one call for each of something',
+      withCaps(block(100, { window: 'per_call', per: ['userId'] })),
+      ['per_of_one caps.0.per'],
+    ],
+    [
       'a cap that nothing fits under',
       policyOf({ caps: [block(2, { window: 'per_call' })], rules: [{ models: OPUS }] }),
       ['nothing_fits caps.0.amountCents'],

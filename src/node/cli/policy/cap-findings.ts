@@ -193,7 +193,12 @@ function tooSmall(
 
 /** What calls must say of themselves, and what the program must have, for a cap to work. */
 function naming({ scope }: PolicyRecord, index: number, cap: Cap, find: Find): void {
-  const counted = [...(cap.window === 'per_task' ? (['taskId'] as const) : []), ...(cap.per ?? [])];
+  const isCall = cap.window === 'per_call';
+  if (isCall && cap.per !== undefined) {
+    const message = 'a per_call cap is about each call alone, so counting for each of something changes nothing';
+    find({ code: 'per_of_one', path: ['caps', index, 'per'], message });
+  }
+  const counted = isCall ? [] : [...(cap.window === 'per_task' ? (['taskId'] as const) : []), ...(cap.per ?? [])];
   const fixed = counted.filter((field) => scope[field] !== undefined);
   const asked = counted.filter((field) => scope[field] === undefined);
   if (fixed.length > 0) {
