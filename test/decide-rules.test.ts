@@ -131,7 +131,12 @@ describe('patterns', () => {
     ['x/claude-haiku-4-5', 'claude-haiku-4-5', 'openrouter', false],
     // a star stands for what plain ids are made of, and for nothing else
     ...[' ', '\n', '\u200b', '%20', '@preset/dear', '?x', '#', '\\', 'а', '\ud83d\ude00', '/../v-opus'].map(
-      (odd): [string, string, string | undefined, boolean] => ['v/small-*', `v/small-1${odd}`, undefined, false],
+      (odd): [string, string, string | undefined, boolean] => [
+        'v/small-*',
+        `v/small-1${odd}`,
+        undefined,
+        false,
+      ],
     ),
     ['v/small-*', 'v/small-1/x_Y.2~', undefined, true],
     ['v/small-*@latest', 'v/small-1@latest', undefined, true],

@@ -171,7 +171,9 @@ describe('a policy that is valid', () => {
 
   it('has no minus zero, which no receipt could hold', () => {
     expect(parsePolicy({ ...POLICY, version: -0 }).record.version).toBe(0);
-    expect(parsePolicy({ ...POLICY, version: -0 }).digest).toBe(parsePolicy({ ...POLICY, version: 0 }).digest);
+    expect(parsePolicy({ ...POLICY, version: -0 }).digest).toBe(
+      parsePolicy({ ...POLICY, version: 0 }).digest,
+    );
   });
 
   it('has one normal form, however it is written', () => {

@@ -136,8 +136,7 @@ export function route(
 ): Decision {
   let refusal: Decision | undefined;
   for (const model of models) {
-    if (kase.input.uncarried.has(model) || !canServe(kase.input, model)) continue;
-    if (isSentOn(kase, model)) continue;
+    if (kase.input.uncarried.has(model) || !canServe(kase.input, model) || isSentOn(kase, model)) continue;
     const outcome = judge({ model, fallbacks: [] }, { decision: 'downgrade', reason: 'routed', rule });
     if (outcome.decision !== 'block') return outcome;
     refusal = better(refusal, outcome);

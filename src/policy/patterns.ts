@@ -45,7 +45,7 @@ export function fitsPattern(pattern: string, text: string, starred = ANY_CHARACT
  * ids have none of. Nor does it stand for `..`, by which the path of a URL leads to another model.
  */
 function fitsModel(pattern: string, name: string): boolean {
-  return fitsPattern(pattern, name, ID_CHARACTER) && (pattern === name || !name.includes('..'));
+  return fitsPattern(pattern, name, ID_CHARACTER) && !name.includes('..');
 }
 
 /** For restrictions, which are about odd names, too. */
@@ -75,8 +75,10 @@ export function allowsModel(
   provider?: string,
   fits = fitsModel,
 ): boolean {
-  if (patterns.includes(model)) return true;
-  return namesOf(model, provider).some((name) => patterns.some((pattern) => fits(pattern, name)));
+  return (
+    patterns.includes(model) ||
+    namesOf(model, provider).some((name) => patterns.some((pattern) => fits(pattern, name)))
+  );
 }
 
 /**

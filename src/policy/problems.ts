@@ -169,7 +169,9 @@ export function nearestZone(text: string): string | undefined {
     return { zone, edits: editsBetween(wanted, (wanted.includes('/') ? zone : city).toLowerCase()) };
   });
   const best = fit.toSorted((a, b) => a.edits - b.edits)[0];
-  return best !== undefined && best.edits <= Math.min(MOST_ZONE_EDITS, wanted.length / 3) ? best.zone : undefined;
+  return best !== undefined && best.edits <= Math.min(MOST_ZONE_EDITS, wanted.length / 3)
+    ? best.zone
+    : undefined;
 }
 
 function expectedAt(field: string, isInList: boolean, isFilter: boolean): string {

@@ -299,18 +299,26 @@ it('policy check says “never” only of what never is', () => {
   };
   const month = block(10_000, { window: 'per_month' });
   // The last days of a month and the first of the next are one week.
-  expect(words(month, block(15_000, { window: 'per_week' }))).toContain('blocks only across the turn of a month');
+  expect(words(month, block(15_000, { window: 'per_week' }))).toContain(
+    'blocks only across the turn of a month',
+  );
   expect(words(month, block(20_001, { window: 'per_week' }))).toContain('never blocks');
   expect(words(month, block(15_000))).toContain('never blocks');
   expect(words(block(5000), down(6000, HAIKU, { window: 'per_hour' }))).toContain(
     'downgrades only across the turn of a day',
   );
-  expect(words(block(5000, { window: 'per_hour' }), block(6000, { window: 'per_minute' }))).toContain('never blocks');
+  expect(words(block(5000, { window: 'per_hour' }), block(6000, { window: 'per_minute' }))).toContain(
+    'never blocks',
+  );
 });
 
 it('policy check says of a rung without a price that no call is sent there', () => {
   const { policies } = policiesIn(JSON.stringify(withCaps(block(100), down(50, 'x/y'))), 'p.json');
-  expect(findingsIn(policies, NOW).map(({ message }) => message).join('\n')).toContain('no call is sent there');
+  expect(
+    findingsIn(policies, NOW)
+      .map(({ message }) => message)
+      .join('\n'),
+  ).toContain('no call is sent there');
 });
 
 function sentencesOf(more: Partial<SpendPolicy>): ReturnType<typeof policySentences> {

@@ -316,7 +316,7 @@ describe('a guard that follows its file', () => {
     symlinkSync('/dev/zero', followed.path);
     expect([await followed.canSpend(), await followed.canSpend()]).toEqual([true, true]);
     rmSync(followed.path);
-    execFileSync('mkfifo', [followed.path]);
+    execFileSync('sh', ['-c', 'mkfifo "$0"', followed.path]);
     expect([await followed.canSpend(), await followed.canSpend()]).toEqual([false, false]);
     expect(followed.warnings()).toContainEqual(expect.stringContaining('it is a pipe or a device'));
     expect(() => policyFile(followed.path).open()).toThrow('it is a pipe or a device');

@@ -47,7 +47,8 @@ interface Placed {
 /** True when all that `inner` counts is counted by `outer`, too. */
 function contains(outer: Placed, inner: Placed): boolean {
   const isLonger = LENGTHS.indexOf(outer.cap.window) >= LENGTHS.indexOf(inner.cap.window);
-  const isKnown = [outer, inner].every(({ cap }) => LENGTHS.includes(cap.window)) && outer.cap.window !== 'per_call';
+  const isKnown =
+    [outer, inner].every(({ cap }) => LENGTHS.includes(cap.window)) && outer.cap.window !== 'per_call';
   const isWider = (outer.cap.per ?? []).every(
     (field) => inner.cap.per?.includes(field) === true || inner.policy.scope[field] !== undefined,
   );
@@ -55,7 +56,9 @@ function contains(outer: Placed, inner: Placed): boolean {
   const isAboutMore =
     models === undefined ||
     (inner.cap.models !== undefined && inner.cap.models.every((model) => models.includes(model)));
-  return isKnown && isLonger && isWider && isAboutMore && scopeMatches(outer.policy.scope, inner.policy.scope);
+  return (
+    isKnown && isLonger && isWider && isAboutMore && scopeMatches(outer.policy.scope, inner.policy.scope)
+  );
 }
 
 /** True when two windows of `outer` may see one of `inner`: what rolls goes on past midnight, a week past the month. */
@@ -130,8 +133,7 @@ function unreachableText(placed: Placed, stop: Placed, name: string): string {
   const seldom = isSplit ? `only across the turn of ${TURNS[stop.cap.window]}` : undefined;
   const does = seldom === undefined ? `never ${WORDS[cap.action]}` : `${WORDS[cap.action]} ${seldom}`;
   const before = `${name} (${formatUsd(limit)} ${stop.cap.window}) ${seldom === undefined ? 'blocks' : 'else blocks'} before it is reached`;
-  const remedy =
-    cap.action === 'block' ? 'remove it, or set it lower' : `set it below ${formatUsd(limit)}`;
+  const remedy = cap.action === 'block' ? 'remove it, or set it lower' : `set it below ${formatUsd(limit)}`;
   return `the cap of ${formatUsd(amount)} ${does}: ${before}; ${remedy}`;
 }
 
@@ -195,10 +197,13 @@ function tooSmall(
 function naming({ scope }: PolicyRecord, index: number, cap: Cap, find: Find): void {
   const isCall = cap.window === 'per_call';
   if (isCall && cap.per !== undefined) {
-    const message = 'a per_call cap is about each call alone, so counting for each of something changes nothing';
+    const message =
+      'a per_call cap is about each call alone, so counting for each of something changes nothing';
     find({ code: 'per_of_one', path: ['caps', index, 'per'], message });
   }
-  const counted = isCall ? [] : [...(cap.window === 'per_task' ? (['taskId'] as const) : []), ...(cap.per ?? [])];
+  const counted = isCall
+    ? []
+    : [...(cap.window === 'per_task' ? (['taskId'] as const) : []), ...(cap.per ?? [])];
   const fixed = counted.filter((field) => scope[field] !== undefined);
   const asked = counted.filter((field) => scope[field] === undefined);
   if (fixed.length > 0) {

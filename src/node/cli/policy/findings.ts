@@ -87,7 +87,9 @@ function wholeFindings(
     );
   }
   if (FIXED.test(record.timeZone)) {
-    const turned = record.timeZone.startsWith('Etc/') ? ', and Etc/GMT+5 is five hours behind UTC, not ahead' : '';
+    const turned = record.timeZone.startsWith('Etc/')
+      ? ', and Etc/GMT+5 is five hours behind UTC, not ahead'
+      : '';
     const message = `a fixed offset knows no summer time${turned}; a zone such as Europe/Berlin or America/New_York does`;
     find({ code: 'fixed_offset', path: ['timeZone'], message }, 'note');
   }
