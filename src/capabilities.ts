@@ -99,13 +99,11 @@ function optionsProblem(options: CapabilityVerifierOptions): string | undefined 
 
 /** What a token with a good signature says, or why it doesn't count. */
 function verified(payload: JWTPayload, now: number): VerifiedCapability | { problem: string } {
-  const { iss, aud, jti, iat, exp, nbf, sub, caps, max } = payload as JWTPayload & {
+  const { iss, jti, iat, exp, nbf, sub, caps, max } = payload as JWTPayload & {
     caps?: unknown;
     max?: unknown;
   };
   if (iss === undefined || iat === undefined || exp === undefined) return { problem: 'a claim is missing' };
-  // Each audience's ledger remembers what was used there only.
-  if (Array.isArray(aud) && aud.length !== 1) return { problem: 'it is for several audiences' };
   if (exp - iat > LONGEST_LIFE_S) return { problem: 'it lives for more than 15 minutes' };
   if (iat * 1000 > now + CLOCK_SKEW_S * 1000) return { problem: 'it is not valid yet' };
   if (!isShortText(jti)) return { problem: 'its jti is not a text of 1 to 128 characters' };
