@@ -3,6 +3,8 @@ import { AgentGuardError } from './errors.ts';
 import type { Ledger, LedgerView, Transaction } from './ledgers/ledger.ts';
 import { nanoUsdFromUsd, type NanoUsd } from './money.ts';
 import type { PolicyRecord } from './policy.ts';
+import { instantProblem } from './policy/problems.ts';
+import { isIsoInstant } from './policy/schema.ts';
 import type { Draft, Receipt } from './receipts/payloads.ts';
 import { instantText } from './receipts/seal.ts';
 import { checkScope, type SpendScope } from './scope.ts';
@@ -58,6 +60,8 @@ const LONGEST_GRANT_MS = 366 * 86_400_000;
 function endOf({ forMs, until }: GrantRequest, now: number): number {
   if ((forMs === undefined) === (until === undefined))
     throw invalid('grant: expected either forMs or until, e.g. forMs: 3_600_000 for an hour');
+  if (typeof until === 'string' && !isIsoInstant(until))
+    throw invalid(`grant: until: ${instantProblem(until)}`);
   const end = forMs === undefined ? new Date(until as Date | string).getTime() : now + forMs;
   if (!Number.isFinite(end)) throw invalid(`grant: until: expected an instant, got ${String(until)}`);
   if (end <= now) throw invalid('grant: until lies in the past');

@@ -1,7 +1,7 @@
 /** Whether the windows that a decision names are those of its policies' calendars. */
 import type { CapLayout } from './accounts.ts';
 import type { ReplayProblem } from './replay.ts';
-import { isTimeZone, ROLLING, spanAt, type WindowSpan } from './windows.ts';
+import { knowsTimeZone, ROLLING, spanAt, type WindowSpan } from './windows.ts';
 
 const MINUTE = 60_000;
 /**
@@ -28,7 +28,7 @@ export function spanProblem(
     const [start, end] = recorded[index] as readonly [number, number];
     const { timeZone } = calendar;
     const isCalendar = ROLLING[kind] === undefined && kind !== 'total' && kind !== 'per_task';
-    if (isCalendar && !isTimeZone(timeZone)) {
+    if (isCalendar && !knowsTimeZone(timeZone)) {
       doubt ??= { verdict: 'undecidable', cause: `the time zone ${timeZone} is not known here` };
       continue;
     }

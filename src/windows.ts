@@ -128,13 +128,25 @@ function formatterFor(timeZone: string): Intl.DateTimeFormat {
 }
 
 /** True when this runtime's time-zone database knows `timeZone`. */
-export function isTimeZone(timeZone: string): boolean {
+export function knowsTimeZone(timeZone: string): boolean {
   try {
     formatterFor(timeZone);
     return true;
   } catch {
     return false;
   }
+}
+
+/**
+ * Names that some runtimes know beside those of the IANA, and take for zones that nobody means by them: `BST` is
+ * Bangladesh to them, `IST` India and `AST` Alaska.
+ */
+const FOREIGN =
+  /^(systemv\/.*|act|aet|agt|art|ast|b[es]t|cat|cnt|cst|ctt|eat|ect|iet|ist|jst|mit|n[es]t|plt|pnt|prt|pst|sst|vst)$/i;
+
+/** True for a zone that a policy may name. */
+export function isTimeZone(timeZone: string): boolean {
+  return !FOREIGN.test(timeZone) && knowsTimeZone(timeZone);
 }
 
 /** What the clock on the wall of `timeZone` shows at `instant`, read as if it were UTC. */

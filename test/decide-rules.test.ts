@@ -103,10 +103,9 @@ describe('patterns', () => {
       .map((list) => list.join(''));
     const texts = fc.array(fc.constantFrom('a', 'b', ':'), { maxLength: 10 }).map((list) => list.join(''));
     fc.assert(
-      fc.property(letters, texts, fc.constantFrom('', ':'), (pattern, text, barred) => {
-        const any = barred === '' ? '.*' : '[^:]*';
-        const expression = new RegExp(`^${pattern.split('*').join(any)}$`, 'su');
-        expect(fitsPattern(pattern, text, barred)).toBe(expression.test(text));
+      fc.property(letters, texts, fc.constantFrom('[^]', '[^:]'), (pattern, text, any) => {
+        const expression = new RegExp(`^${pattern.split('*').join(`${any}*`)}$`, 'su');
+        expect(fitsPattern(pattern, text, new RegExp(any))).toBe(expression.test(text));
       }),
       { numRuns: 20_000 },
     );
@@ -130,6 +129,18 @@ describe('patterns', () => {
     ['openai/gpt-5-2026-01-01', 'openai/gpt-5', 'openrouter', false],
     ['google/gemini-3', 'models/gemini-3', 'google', true],
     ['x/claude-haiku-4-5', 'claude-haiku-4-5', 'openrouter', false],
+    // a star stands for what plain ids are made of, and for nothing else
+    ...[' ', '\n', '\u200b', '%20', '@preset/dear', '?x', '#', '\\', 'а', '\ud83d\ude00', '/../v-opus'].map(
+      (odd): [string, string, string | undefined, boolean] => [
+        'v/small-*',
+        `v/small-1${odd}`,
+        undefined,
+        false,
+      ],
+    ),
+    ['v/small-*', 'v/small-1/x_Y.2~', undefined, true],
+    ['v/small-*@latest', 'v/small-1@latest', undefined, true],
+    ['*', '~v/small-latest', undefined, true],
   ])('%j means %j of %j: %j', (pattern, model, provider, fits) => {
     expect(allowsModel([pattern], model, provider)).toBe(fits);
   });
@@ -140,6 +151,8 @@ describe('patterns', () => {
       expect(allowsModel(['v/dear'], model)).toBe(false);
     }
     expect(concernsModel(['v/dear'], 'v/dearer')).toBe(false);
+    for (const odd of ['v/dear-1 ', 'v/dear-1\u200b', 'v/dear-1@preset/x', 'v/dear-1/../small'])
+      expect(concernsModel(['v/dear-*'], odd)).toBe(true);
   });
 });
 
@@ -349,6 +362,30 @@ describe('sending a call elsewhere', () => {
       { rules: [{ routeTo: 'v/dear' }, { routeTo: 'v/cheap' }] },
       undefined,
       'no_route',
+    ],
+    [
+      'where a rule is about its model',
+      { rules: [{ when: { models: 'v/m*' }, routeTo: 'v/cheap' }] },
+      'v/cheap',
+      'routed',
+    ],
+    [
+      'where a rule is about a fallback that it names',
+      { rules: [{ when: { models: 'v/dear' }, routeTo: 'v/cheap' }], request: { fallbacks: ['v/dear'] } },
+      'v/cheap',
+      'routed',
+    ],
+    [
+      'not where a rule is about other models',
+      { rules: [{ when: { models: 'v/dear' }, routeTo: 'v/cheap' }] },
+      'v/mid',
+      'within_caps',
+    ],
+    [
+      'past one whose own calls are sent elsewhere',
+      { rules: [{ routeTo: ['v/dear', 'v/cheap'] }, { when: { models: 'v/dear' }, routeTo: 'v/thinks' }] },
+      'v/cheap',
+      'routed',
     ],
     [
       'nowhere when none can be reached',

@@ -54,11 +54,11 @@ const ROWS: readonly (readonly [value: unknown, line: string])[] = [
   ],
   [
     { ...POLICY, effectiveFrom: 'tomorrow' },
-    'effectiveFrom: expected an ISO 8601 instant such as "2026-05-28T00:00:00Z", got "tomorrow"',
+    'effectiveFrom: expected a date such as "2026-05-28", or an ISO 8601 instant such as "2026-05-28T00:00:00Z", got "tomorrow"',
   ],
   [
     { ...POLICY, timeZone: 'Berlin' },
-    'timeZone: expected an IANA time zone such as "Europe/Berlin", got "Berlin"',
+    'timeZone: expected an IANA time zone such as "Europe/Berlin", or an offset such as "+02:00", got "Berlin"; did you mean Europe/Berlin?',
   ],
   [
     { ...POLICY, maxOutputTokens: 0 },
@@ -167,6 +167,13 @@ describe('a policy that is valid', () => {
     { rules: [] },
   ])('%o passes', (change) => {
     expect(() => parsePolicy({ ...POLICY, ...change })).not.toThrow();
+  });
+
+  it('has no minus zero, which no receipt could hold', () => {
+    expect(parsePolicy({ ...POLICY, version: -0 }).record.version).toBe(0);
+    expect(parsePolicy({ ...POLICY, version: -0 }).digest).toBe(
+      parsePolicy({ ...POLICY, version: 0 }).digest,
+    );
   });
 
   it('has one normal form, however it is written', () => {

@@ -94,5 +94,9 @@ describe('other windows', () => {
   it('knows which time zones exist', () => {
     expect(isTimeZone('Europe/Berlin')).toBe(true);
     expect(isTimeZone('Mars/Olympus')).toBe(false);
+    for (const iana of ['UTC', 'EST', 'CET', 'Etc/GMT+5', '+02:00'])
+      expect(isTimeZone(iana), iana).toBe(true);
+    for (const other of ['BST', 'ist', 'AST', 'PST', 'SystemV/PST8'])
+      expect(isTimeZone(other), other).toBe(false);
   });
 });

@@ -3,7 +3,7 @@ import type { NanoUsd } from '../money.ts';
 import { fit, type Verdict } from './caps.ts';
 import { actionOf, amountOf, block, capAt, capsOn, modelsOf, type Case, type Target } from './case.ts';
 import { boundCost, canServe, costWithCache, type Bound } from './cost.ts';
-import { refusePrice, refuseTarget } from './rules.ts';
+import { refusePrice, refuseTarget, rulesOn } from './rules.ts';
 import type { CapState, Decision } from './types.ts';
 
 /** The call as it stands before a cap asks for a cheaper model. */
@@ -105,18 +105,27 @@ function reach(kase: Case, model: string): Exclude<Bound, { reason: string }> | 
   return 'reason' in bound ? undefined : bound;
 }
 
-/** The models that rules send the call to, with the rule that says so; `undefined` where none does. */
+/** The models that rules about the call's own models send it to, with the rule that says so; `undefined` where none does. */
 export function routedTo(
   kase: Case,
 ): { models: readonly string[]; rule: readonly [number, number] } | undefined {
-  if (kase.input.request.fixedCost !== undefined) return undefined;
-  const [first, ...others] = kase.rules.filter(({ rule }) => rule.routeTo !== undefined);
+  const { request } = kase.input;
+  if (request.fixedCost !== undefined) return undefined;
+  const rules = rulesOn(kase, modelsOf(request));
+  const [first, ...others] = rules.filter(({ rule }) => rule.routeTo !== undefined);
   if (first === undefined) return undefined;
   // Where several rules send the call somewhere, it goes where all of them agree on.
   const models = (first.rule.routeTo ?? []).filter((model) =>
     others.every(({ rule }) => rule.routeTo?.includes(model)),
   );
   return { models, rule: first.place };
+}
+
+/** True when a rule about the model sends its calls to others. */
+function isSentOn(kase: Case, model: string): boolean {
+  return rulesOn(kase, [model]).some(
+    ({ rule: { when, routeTo } }) => when?.models !== undefined && routeTo?.includes(model) === false,
+  );
 }
 
 /** Sends the call to the first of the models that can carry it and that `judge` lets through. */
@@ -127,7 +136,7 @@ export function route(
 ): Decision {
   let refusal: Decision | undefined;
   for (const model of models) {
-    if (kase.input.uncarried.has(model) || !canServe(kase.input, model)) continue;
+    if (kase.input.uncarried.has(model) || !canServe(kase.input, model) || isSentOn(kase, model)) continue;
     const outcome = judge({ model, fallbacks: [] }, { decision: 'downgrade', reason: 'routed', rule });
     if (outcome.decision !== 'block') return outcome;
     refusal = better(refusal, outcome);

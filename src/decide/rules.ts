@@ -34,7 +34,7 @@ export function refuseCapability({ input, policies }: Case): Decision | undefine
 }
 
 /** The rules that are about a call which may go to `models`. */
-function rulesOn({ input, rules }: Case, models: readonly string[]): readonly BindingRule[] {
+export function rulesOn({ input, rules }: Case, models: readonly string[]): readonly BindingRule[] {
   return rules.filter(({ rule }) => concernsAny(input, rule.when?.models, models));
 }
 

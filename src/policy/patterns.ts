@@ -10,11 +10,16 @@ const DATE_SUFFIX = /[-@]20\d\d(-?)(0[1-9]|1[0-2])\1(0[1-9]|[12]\d|3[01])$/;
 /** The router that chooses a model by itself. */
 const AUTO_ROUTER = 'openrouter/auto';
 
+const ANY_CHARACTER = /[^]/;
+const ALL_BUT_COLON = /[^:]/;
+/** What ids of models are made of. Others look like these, or say something more: a preset, a path, an escape. */
+const ID_CHARACTER = /[\w.~/-]/;
+
 /**
- * True when `text` is the pattern, or fits it where a `*` stands for any characters but those of `barred`. Letters and
+ * True when `text` is the pattern, or fits it where a `*` stands for any characters that `starred` takes. Letters and
  * their case count. No pattern makes it slow: it goes back to the last star only.
  */
-export function fitsPattern(pattern: string, text: string, barred = ''): boolean {
+export function fitsPattern(pattern: string, text: string, starred = ANY_CHARACTER): boolean {
   if (!pattern.includes('*')) return pattern === text;
   let at = 0;
   let star = -1;
@@ -26,7 +31,7 @@ export function fitsPattern(pattern: string, text: string, barred = ''): boolean
     } else if (pattern[at] === text[read]) {
       at++;
       read++;
-    } else if (star >= 0 && !barred.includes(text[resume] as string)) {
+    } else if (star >= 0 && starred.test(text[resume] as string)) {
       // The last star takes one character more.
       at = star + 1;
       read = ++resume;
@@ -35,9 +40,17 @@ export function fitsPattern(pattern: string, text: string, barred = ''): boolean
   return /^\**$/.test(pattern.slice(at));
 }
 
-/** In names of models `*` stops at `:`, so that a variant (`:free`, `:nitro`) must be written out. */
+/**
+ * In names of models `*` stops at `:`, so that a variant (`:free`, `:nitro`) must be written out, and at whatever plain
+ * ids have none of. Nor does it stand for `..`, by which the path of a URL leads to another model.
+ */
 function fitsModel(pattern: string, name: string): boolean {
-  return fitsPattern(pattern, name, ':');
+  return fitsPattern(pattern, name, ID_CHARACTER) && !name.includes('..');
+}
+
+/** For restrictions, which are about odd names, too. */
+function fitsLoosely(pattern: string, name: string): boolean {
+  return fitsPattern(pattern, name, ALL_BUT_COLON);
 }
 
 /** The names that one model is called by: as it is asked for, with its provider, without its date, dots as dashes. */
@@ -56,19 +69,26 @@ function namesOf(model: string, provider: string | undefined): string[] {
 }
 
 /** True when the patterns let `model` pass. What they don't name, however like it looks, doesn't. */
-export function allowsModel(patterns: readonly string[], model: string, provider?: string): boolean {
-  if (patterns.includes(model)) return true;
-  return namesOf(model, provider).some((name) => patterns.some((pattern) => fitsModel(pattern, name)));
+export function allowsModel(
+  patterns: readonly string[],
+  model: string,
+  provider?: string,
+  fits = fitsModel,
+): boolean {
+  return (
+    patterns.includes(model) ||
+    namesOf(model, provider).some((name) => patterns.some((pattern) => fits(pattern, name)))
+  );
 }
 
 /**
- * True when a restriction on these patterns is about `model`: as `allowsModel`, and a variant is about its base
- * model, too. The auto router may choose any model, so every restriction is about it.
+ * True when a restriction on these patterns is about `model`: as `allowsModel`, with whatever a `*` may stand for, and a
+ * variant is about its base model, too. The auto router may choose any model, so every restriction is about it.
  */
 export function concernsModel(patterns: readonly string[], model: string, provider?: string): boolean {
-  if (isAutoRouter(model) || allowsModel(patterns, model, provider)) return true;
+  if (isAutoRouter(model) || allowsModel(patterns, model, provider, fitsLoosely)) return true;
   const colon = model.indexOf(':');
-  return colon > 0 && allowsModel(patterns, model.slice(0, colon), provider);
+  return colon > 0 && allowsModel(patterns, model.slice(0, colon), provider, fitsLoosely);
 }
 
 /** True for the id that lets OpenRouter choose the model. */

@@ -73,8 +73,8 @@ export const EXPECTED: Readonly<Record<string, string>> = {
   caps: 'a list of caps ([] for none)',
   mode: '"enforce" or "shadow"',
   version: 'a whole number of at least 0',
-  effectiveFrom: 'an ISO 8601 instant such as "2026-05-28T00:00:00Z"',
-  timeZone: 'an IANA time zone such as "Europe/Berlin"',
+  effectiveFrom: 'a date such as "2026-05-28", or an ISO 8601 instant such as "2026-05-28T00:00:00Z"',
+  timeZone: 'an IANA time zone such as "Europe/Berlin", or an offset such as "+02:00"',
   weekStart: oneOf(WEEKDAYS),
   maxOutputTokens: 'a whole number of at least 1, or "model"',
   unknownPrice: '"block" or "allow"',
@@ -154,7 +154,24 @@ function problemText(
     return `expected at most ${String(issue.requirement)}, got ${input.length}`;
   if (field === 'effectiveFrom' && input instanceof Date)
     return 'expected text, got a Date; use date.toISOString()';
-  return `expected ${expected}${field === 'amountCents' ? ';' : ','} got ${shown(input)}`;
+  const zone = field === 'timeZone' && typeof input === 'string' ? nearestZone(input) : undefined;
+  const hint = zone === undefined ? '' : `; did you mean ${zone}?`;
+  return `expected ${expected}${field === 'amountCents' ? ';' : ','} got ${shown(input)}${hint}`;
+}
+
+const MOST_ZONE_EDITS = 2;
+
+/** The time zone that a text may be a slip of, or the one of the city that it names. */
+export function nearestZone(text: string): string | undefined {
+  const wanted = text.toLowerCase().replaceAll(' ', '_');
+  const fit = Intl.supportedValuesOf('timeZone').map((zone) => {
+    const city = zone.slice(zone.lastIndexOf('/') + 1);
+    return { zone, edits: editsBetween(wanted, (wanted.includes('/') ? zone : city).toLowerCase()) };
+  });
+  const best = fit.toSorted((a, b) => a.edits - b.edits)[0];
+  return best !== undefined && best.edits <= Math.min(MOST_ZONE_EDITS, wanted.length / 3)
+    ? best.zone
+    : undefined;
 }
 
 function expectedAt(field: string, isInList: boolean, isFilter: boolean): string {
@@ -180,6 +197,8 @@ export function shown(value: unknown): string {
 }
 
 function unknownField(name: string, keys: readonly unknown[], known: readonly string[]): string {
+  if (name === '<<') return 'unknown field; merge keys are not read, so write the fields out';
+  if (/^\/[/*]/.test(name)) return 'unknown field; a comment begins with #, in JSON, too';
   const parent = keys.length > 1 ? keys[0] : undefined;
   if (parent === 'caps' && /usd|dollar|amount|limit|budget|euro|price/i.test(name))
     return 'unknown field; did you mean amountCents? Amounts are US cents: 5000 is $50';

@@ -212,7 +212,13 @@ export const policyFields = v.strictObject({
   caps: v.pipe(v.array(capFields), v.maxLength(MAX_CAPS)),
   rules: v.optional(v.pipe(v.array(ruleFields), v.maxLength(MAX_RULES))),
   mode: v.optional(v.picklist(['enforce', 'shadow']), 'enforce'),
-  version: v.pipe(v.number(), v.safeInteger('expected a whole number'), v.minValue(0)),
+  version: v.pipe(
+    v.number(),
+    v.safeInteger('expected a whole number'),
+    v.minValue(0),
+    // A receipt has no minus zero.
+    v.transform((version) => version + 0),
+  ),
   effectiveFrom: v.pipe(
     v.string(),
     v.check(
@@ -229,7 +235,7 @@ export const policyFields = v.strictObject({
 
 const ISO_INSTANT = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2}))?$/;
 
-function isIsoInstant(text: string): boolean {
+export function isIsoInstant(text: string): boolean {
   return ISO_INSTANT.test(text) && Number.isFinite(Date.parse(text)) && isRealDate(text.slice(0, 10));
 }
 

@@ -12,7 +12,7 @@ import { SCOPE_FIELDS, type ScopeField, type SpendScope } from '../../scope.ts';
 import { fileLedger } from '../file-ledger/index.ts';
 import { LOG_FILE } from '../home.ts';
 import { findLog, keyFileOf } from './locate.ts';
-import { CliError, printable, styled, timeText } from './output.ts';
+import { CliError, failure, printable, styled, timeText } from './output.ts';
 
 export interface ControlOptions {
   log?: string;
@@ -103,12 +103,28 @@ function print(options: ControlOptions, document: object, text: string): void {
   process.stdout.write(`${options.json === true ? JSON.stringify(document) : text}\n`);
 }
 
+/** Runs a command; with --json what goes wrong is a document, too. */
+async function told(options: ControlOptions, work: () => Promise<number>): Promise<number> {
+  if (options.json !== true) return work();
+  try {
+    return await work();
+  } catch (error) {
+    const { message, exitCode } = failure(error);
+    print(options, { exitCode, error: message }, '');
+    return exitCode;
+  }
+}
+
 /** Freezes or unfreezes a scope. Exit code 0 when that changed something, 1 when it was so already. */
 export async function freezeCommand(
   words: readonly string[],
   options: ControlOptions,
   frozen: boolean,
 ): Promise<number> {
+  return told(options, () => freeze(words, options, frozen));
+}
+
+async function freeze(words: readonly string[], options: ControlOptions, frozen: boolean): Promise<number> {
   const scope = scopeOf(words);
   const doing = frozen ? 'freeze' : 'unfreeze';
   const file = findLog(options.log ?? scope.tenantId, doing, ...words, '--log');
@@ -175,6 +191,10 @@ function flagsOf({ cap, usd, for: duration, until, scope = [] }: GrantOptions): 
 
 /** Raises one cap for a while. Exit code 0 when that was written. */
 export async function grantCommand(policyId: string, options: GrantOptions): Promise<number> {
+  return told(options, () => grant(policyId, options));
+}
+
+async function grant(policyId: string, options: GrantOptions): Promise<number> {
   const scope = scopeOf(options.scope ?? ['all']);
   const file = findLog(options.log ?? scope.tenantId, 'grant', policyId, ...flagsOf(options), '--log');
   const policies = await policiesIn(file);

@@ -66,7 +66,7 @@ export function addPolicyCommands(agentguard: Command): void {
   policy
     .command('check')
     .description('say what a policy file does, and what is wrong with it')
-    .argument('<file>', 'a policy file, YAML or JSON')
+    .argument('<file>', 'a policy file, YAML or JSON, or - for standard input')
     .option('--strict', 'end with 1 when there are warnings')
     .option('--json', 'print one JSON document')
     .addHelpText('after', CHECK_HELP)
@@ -77,7 +77,7 @@ export function addPolicyCommands(agentguard: Command): void {
   policy
     .command('simulate')
     .description('decide the calls of a log again, under other policies')
-    .argument('<file>', 'a policy file, YAML or JSON')
+    .argument('<file>', 'a policy file, YAML or JSON, or - for standard input')
     .option('--log <path>', 'a log file, its folder, or a tenant (default: the only tenant of the home)')
     .option('--json', 'print one JSON document')
     .addHelpText('after', SIMULATE_HELP)

@@ -59,7 +59,7 @@ export function readDocument(text: string): PolicyDocument | { problems: TextPro
   const problems = [
     ...[...document.errors, ...document.warnings].map((error) => ({
       at: error.pos[0],
-      message: errorText(error),
+      message: errorText(error, text),
     })),
     ...unknownAliases(document),
   ];
@@ -74,7 +74,13 @@ export function readDocument(text: string): PolicyDocument | { problems: TextPro
   }
 }
 
-function errorText({ code, message }: YAMLError): string {
+const TOO_DEEP = 'this is nested far deeper than any policy is';
+
+function errorText({ code, message, pos }: YAMLError, text: string): string {
+  if (message.startsWith('Maximum call stack')) return TOO_DEEP;
+  // What is left open is found at the end, and taken there for a matter of indentation.
+  if (code === 'BAD_INDENT' && text.slice(pos[0]).trim() === '')
+    return 'the file ends too early; a quote, bracket or "}" is missing before this place';
   return WORDS[code] ?? (message.split('\n')[0] as string);
 }
 

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { AgentGuardError } from '../../errors.ts';
 import type { Policy } from '../../policy.ts';
 import type { PolicyLook, PolicyReader } from '../../policy/source.ts';
-import { problemsMessage, readPolicies } from './read.ts';
+import { fileName, problemsMessage, readPolicies } from './read.ts';
 
 /** What tells one state of a file from another without reading it. */
 interface Stamp {
@@ -71,6 +71,12 @@ export class FileReader implements PolicyReader {
 }
 
 function policiesOf(path: string): readonly Policy[] {
+  // Whoever reads a pipe waits for its writer, and calls would wait, too.
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found !== undefined && !found.isFile() && !found.isDirectory()) {
+    const why = 'it is a pipe or a device, which can’t be followed; name a file';
+    throw new AgentGuardError('invalid_config', `The policy file ${fileName(path)} can't be read: ${why}.`);
+  }
   const read = readPolicies(path);
   const problem = problemsMessage(read);
   if (problem !== undefined) throw new AgentGuardError('invalid_policy', problem);

@@ -1,5 +1,5 @@
 /** The policies in a file, and what is wrong with them, by file, line and column. */
-import { readFileSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { AgentGuardError } from '../../errors.ts';
 import { checkPolicy, type Policy, type SpendPolicy } from '../../policy.ts';
@@ -40,30 +40,63 @@ export function fileName(path: string): string {
   return near === '' || near.startsWith('..') ? resolve(path) : near;
 }
 
-function unreadable(path: string, why: string): AgentGuardError {
-  return new AgentGuardError('invalid_config', `The policy file ${fileName(path)} can't be read: ${why}.`);
+function unreadable(name: string, why: string): AgentGuardError {
+  return new AgentGuardError('invalid_config', `The policy file ${name} can't be read: ${why}.`);
+}
+
+/** All bytes of a file, or of what is piped in; one more than the most when there are more. */
+function bytesOf(file: number): Uint8Array {
+  const bytes = new Uint8Array(MOST_BYTES + 1);
+  let length = 0;
+  // What has no size of its own, such as a pipe or a device, may never end.
+  while (length < bytes.length) {
+    const read = readSync(file, bytes, length, bytes.length - length, null);
+    if (read === 0) break;
+    length += read;
+  }
+  return bytes.subarray(0, length);
+}
+
+function readBytes(path: string): Uint8Array {
+  if (statSync(path).isDirectory()) throw unreadable(fileName(path), 'it is a folder; name a file in it');
+  const file = openSync(path, 'r');
+  try {
+    return bytesOf(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** Throws `AgentGuardError` (`invalid_config`) when there is no such text. */
 export function readPolicyText(path: string): string {
   let bytes: Uint8Array;
   try {
-    const found = statSync(path);
-    if (found.isDirectory()) throw unreadable(path, 'it is a folder; name a file in it');
-    if (found.size > MOST_BYTES) throw unreadable(path, 'it is larger than 1 MiB, which no policy file is');
-    bytes = readFileSync(path);
+    bytes = readBytes(path);
   } catch (error) {
     if (error instanceof AgentGuardError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw unreadable(path, 'there is none; "agentguard init" writes one');
-    if (code === 'EACCES') throw unreadable(path, 'this user may not read it');
-    throw unreadable(path, message);
+    if (code === 'ENOENT') throw unreadable(fileName(path), 'there is none; "agentguard init" writes one');
+    if (code === 'EACCES') throw unreadable(fileName(path), 'this user may not read it');
+    throw unreadable(fileName(path), message);
   }
+  return decoded(bytes, fileName(path));
+}
+
+function decoded(bytes: Uint8Array, name: string): string {
+  if (bytes.length > MOST_BYTES) throw unreadable(name, 'it is larger than 1 MiB, which no policy file is');
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw unreadable(path, 'it is not UTF-8; save it in that encoding');
+    throw unreadable(name, 'it is not UTF-8; save it in that encoding');
   }
+}
+
+/** Standard input, as commands name it. */
+export const STANDARD_INPUT = '-';
+
+/** Reads policies that are piped in. Throws as `readPolicies` does. */
+export function readPipedPolicies(): ReadPolicies {
+  return policiesIn(decoded(bytesOf(0), 'standard input'), 'standard input');
 }
 
 /** Reads a file's policies. Throws `AgentGuardError` (`invalid_config`) when the file itself can't be read. */

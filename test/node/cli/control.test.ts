@@ -65,6 +65,16 @@ describe('agentguard freeze and unfreeze', () => {
     expect(shown.stdout).toMatch(/why +its scope is frozen\n *frozen +userId alice/);
   });
 
+  it('says what is wrong in the document that --json asks for', async () => {
+    const env = { AGENTGUARD_HOME: await newHome() };
+    const run = await agentguard(['freeze', 'nobody', '--json'], env);
+    expect(run).toMatchObject({ code: 2, stderr: '' });
+    expect(JSON.parse(run.stdout)).toEqual({
+      exitCode: 2,
+      error: expect.stringContaining('expected field=value') as string,
+    });
+  });
+
   it('"all" stops everything, also for a guard that opens the log later', async () => {
     const home = await newHome();
     await writeLog(home, 'acme');

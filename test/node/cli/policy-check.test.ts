@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -6,7 +7,7 @@ import type { ModelRule, SpendCap, SpendPolicy } from '../../../src/index.ts';
 import { findingsIn } from '../../../src/node/cli/policy/findings.ts';
 import { policySentences } from '../../../src/node/cli/policy/sentences.ts';
 import { policiesIn } from '../../../src/node/policy-file/read.ts';
-import { agentguard, newHome } from './run-cli.ts';
+import { agentguard, cliArguments, cliEnvironment, newHome } from './run-cli.ts';
 
 const HAIKU = 'anthropic/claude-haiku-4-5';
 const SONNET = 'anthropic/claude-sonnet-4-6';
@@ -89,6 +90,23 @@ describe('policy check warns of', () => {
       withCaps(block(5000), block(6000, { per: ['userId'] })),
       ['never_reached caps.1.amountCents'],
     ],
+    [
+      'a team’s cap above its tenant’s, in another policy',
+      [
+        withCaps(block(5000)),
+        policyOf({
+          id: 'q',
+          scope: { tenantId: 'acme', teamId: 'eng' },
+          caps: [block(6000, { per: ['userId'] }), down(5000, HAIKU)],
+        }),
+      ],
+      ['never_reached caps.0.amountCents', 'soft_above_hard caps.1.amountCents'],
+    ],
+    [
+      'one cap in two policies',
+      [withCaps(block(5000)), policyOf({ id: 'q', caps: [block(5000)] })],
+      ['never_reached caps.0.amountCents'],
+    ],
     ['a cap twice', withCaps(block(5000), block(5000)), ['never_reached caps.1.amountCents']],
     [
       'a cap on some models above that on all',
@@ -102,6 +120,11 @@ describe('policy check warns of', () => {
       ['alert_never caps.0.alerts.1'],
     ],
     ['counting for each of one', withCaps(block(100, { per: ['tenantId'] })), ['per_of_one caps.0.per']],
+    [
+      'counting one call for each of something',
+      withCaps(block(100, { window: 'per_call', per: ['userId'] })),
+      ['per_of_one caps.0.per'],
+    ],
     [
       'a cap that nothing fits under',
       policyOf({ caps: [block(2, { window: 'per_call' })], rules: [{ models: OPUS }] }),
@@ -171,7 +194,7 @@ describe('policy check warns of', () => {
     ],
     [
       'a route that another policy forbids',
-      [withRules({ routeTo: MINI }), policyOf({ id: 'q', rules: [{ models: 'anthropic/*' }] })],
+      [withRules({ routeTo: MINI }), policyOf({ id: 'q', caps: [], rules: [{ models: 'anthropic/*' }] })],
       ['forbidden_target rules.0.routeTo'],
     ],
     [
@@ -247,10 +270,55 @@ describe('policy check notes', () => {
     ],
     ['models without a price', policyOf({ unknownPrice: 'allow' }), ['unknown_price_allowed unknownPrice']],
     ['a fixed offset', policyOf({ timeZone: '+02:00' }), ['fixed_offset timeZone']],
+    ['a fixed offset with a name', policyOf({ timeZone: 'EST' }), ['fixed_offset timeZone']],
+    ['a fixed offset the other way round', policyOf({ timeZone: 'Etc/GMT+5' }), ['fixed_offset timeZone']],
   ])('%s', (_name, policy, expected) => {
     expect(found(policy, 'note')).toEqual(expected);
     expect(found(policy)).toEqual([]);
   });
+});
+
+describe('policy check doesn’t warn of', () => {
+  const acme = withCaps(block(5000));
+  const eng = (more: Partial<SpendPolicy>): SpendPolicy =>
+    policyOf({ id: 'q', scope: { tenantId: 'acme', teamId: 'eng' }, caps: [block(6000)], ...more });
+  it.each<[string, SpendPolicy[]]>([
+    ['a wider policy’s cap above a narrower one’s', [withCaps(block(7000)), eng({})]],
+    ['a cap above one of another tenant', [acme, eng({ scope: { tenantId: 'globex' } })]],
+    ['a cap above one that only records', [{ ...acme, mode: 'shadow' }, eng({})]],
+    ['a cap above one for each of something else', [withCaps(block(5000, { per: ['userId'] })), eng({})]],
+  ])('%s', (_name, policies) => {
+    expect(found(policies)).toEqual([]);
+  });
+});
+
+it('policy check says “never” only of what never is', () => {
+  const words = (...caps: SpendCap[]): string => {
+    const { policies } = policiesIn(JSON.stringify(withCaps(...caps)), 'p.json');
+    return findingsIn(policies, NOW)[0]?.message ?? '';
+  };
+  const month = block(10_000, { window: 'per_month' });
+  // The last days of a month and the first of the next are one week.
+  expect(words(month, block(15_000, { window: 'per_week' }))).toContain(
+    'blocks only across the turn of a month',
+  );
+  expect(words(month, block(20_001, { window: 'per_week' }))).toContain('never blocks');
+  expect(words(month, block(15_000))).toContain('never blocks');
+  expect(words(block(5000), down(6000, HAIKU, { window: 'per_hour' }))).toContain(
+    'downgrades only across the turn of a day',
+  );
+  expect(words(block(5000, { window: 'per_hour' }), block(6000, { window: 'per_minute' }))).toContain(
+    'never blocks',
+  );
+});
+
+it('policy check says of a rung without a price that no call is sent there', () => {
+  const { policies } = policiesIn(JSON.stringify(withCaps(block(100), down(50, 'x/y'))), 'p.json');
+  expect(
+    findingsIn(policies, NOW)
+      .map(({ message }) => message)
+      .join('\n'),
+  ).toContain('no call is sent there');
 });
 
 function sentencesOf(more: Partial<SpendPolicy>): ReturnType<typeof policySentences> {
@@ -272,7 +340,7 @@ describe('the sentences of a policy', () => {
     ],
     [
       down(5000, [HAIKU, MINI]),
-      `Once $50.00 are spent on a day in Europe/Berlin, sends calls to ${HAIKU} ($1.00 in, $5.00 out), or where that can’t carry a call to ${MINI} ($0.25 in, $2.00 out).`,
+      `Once $50.00 is spent on a day in Europe/Berlin, sends calls to ${HAIKU} ($1.00 in, $5.00 out), or where that can’t carry a call to ${MINI} ($0.25 in, $2.00 out).`,
     ],
     [
       down(10, HAIKU, { window: 'per_call', sticky: 'task' }),
@@ -300,6 +368,14 @@ describe('the sentences of a policy', () => {
     ],
   ])('say what a cap does: %o', (cap, sentence) => {
     expect(sentencesOf({ caps: [cap] }).caps).toEqual([sentence]);
+  });
+
+  it('say what becomes of a call without limit or price only where a cap acts on it', () => {
+    const allow: SpendCap = { amountCents: 100, window: 'per_day', action: 'allow' };
+    expect(sentencesOf({ caps: [allow, { ...allow, action: 'shadow' }] }).also).toEqual([]);
+    expect(sentencesOf({ caps: [allow, block(100, { models: OPUS })] }).also[0]).toBe(
+      'A call that sets no output limit gets one of 8,192 tokens where a cap counts it.',
+    );
   });
 
   it.each<[ModelRule, string | RegExp]>([
@@ -334,6 +410,16 @@ describe('agentguard policy check', () => {
     writeFileSync(path, typeof policies === 'string' ? policies : stringify(policies));
     return path;
   }
+
+  it('reads standard input', async () => {
+    const path = await file(policyOf());
+    const command = [...cliArguments(['policy', 'check', '-'])].map((word) => `'${word}'`).join(' ');
+    const run = execFileSync('sh', ['-c', `'${process.execPath}' ${command} < '${path}'`], {
+      env: cliEnvironment(),
+      encoding: 'utf8',
+    });
+    expect(run).toMatch(/^standard input: one policy, nothing to say against it\.$/m);
+  });
 
   it('explains a sound file', async () => {
     const path = await file(policyOf({ name: 'Everything of acme' }));

@@ -1,4 +1,5 @@
 /** Policy files: what is read, what is said of mistakes, and how a guard follows its file. */
+import { execFileSync } from 'node:child_process';
 import { renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -151,9 +152,30 @@ describe('mistakes', () => {
     ],
     ['policies that are no list', 'policies: 1\n', 'p.yaml:1:1: policies: expected a list'],
     ['broken JSON', '{ "id": "a", "scope": { }', 'p.yaml:1:26: a quote, bracket'],
+    ['JSON that ends in a list', '{ "id": "a", "caps": [', 'p.yaml:1:23: the file ends too early'],
+    [
+      'a slip in a time zone',
+      `${head}caps: []\ntimeZone: Europe/Berln\n`,
+      'p.yaml:6:11: timeZone: expected an IANA time zone such as "Europe/Berlin", or an offset such as "+02:00", got "Europe/Berln"; did you mean Europe/Berlin?',
+    ],
+    [
+      'a city as a time zone',
+      `${head}caps: []\ntimeZone: new york\n`,
+      'p.yaml:6:11: timeZone: expected an IANA time zone such as "Europe/Berlin", or an offset such as "+02:00", got "new york"; did you mean America/New_York?',
+    ],
   ])('%s', (_name, text, expected) => {
     const [first] = said(text);
     expect(first?.slice(0, expected.length)).toBe(expected);
+  });
+
+  it('takes no text that is nested without end', () => {
+    expect(said('['.repeat(20_000)).join()).toContain('nested far deeper than any policy');
+  });
+
+  it('says of foreign notations what to do', () => {
+    expect(said('{ // mine\n "id": "a" }').join()).toContain('unknown field; a comment begins with #');
+    expect(said(`${head}caps: []\n<<: { mode: shadow }\n`).join()).toContain('merge keys are not read');
+    expect(said(`${head}caps: []\ntimeZone: UTC+2\n`).join()).not.toContain('did you mean');
   });
 
   it('names the policy where a file has several', () => {
@@ -285,6 +307,20 @@ describe('a guard that follows its file', () => {
     expect(followed.warnings()).toEqual([expect.stringContaining("can't be read: there is none")]);
     followed.replace(stringify(raised(150, 2)));
     expect(await followed.canSpend()).toBe(true);
+  });
+
+  it.skipIf(process.platform === 'win32')('reads no pipe or device that takes its place', async () => {
+    const followed = follow();
+    // Whoever reads this one never comes to an end, and of a pipe that nobody writes to never to a beginning.
+    rmSync(followed.path);
+    symlinkSync('/dev/zero', followed.path);
+    expect([await followed.canSpend(), await followed.canSpend()]).toEqual([true, true]);
+    rmSync(followed.path);
+    execFileSync('sh', ['-c', 'mkfifo "$0"', followed.path]);
+    expect([await followed.canSpend(), await followed.canSpend()]).toEqual([false, false]);
+    expect(followed.warnings()).toContainEqual(expect.stringContaining('it is a pipe or a device'));
+    expect(() => policyFile(followed.path).open()).toThrow('it is a pipe or a device');
+    expect(() => loadPolicies('/dev/zero')).toThrow('larger than 1 MiB');
   });
 
   it('waits until a file that is written in place has come to rest', async () => {

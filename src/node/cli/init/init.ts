@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, extname, isAbsolute, join, relative, resolve } from 'node:path';
 import { parse } from 'yaml';
+import { nearestZone } from '../../../policy/problems.ts';
 import { checkScope } from '../../../scope.ts';
 import { isTimeZone } from '../../../windows.ts';
 import { fileName, policiesIn, problemsMessage } from '../../policy-file/read.ts';
@@ -107,7 +108,10 @@ function scopeValue(option: string, field: 'tenantId' | 'teamId', value: string)
 
 function zoneOf(value: string): string {
   if (isTimeZone(value)) return value;
-  throw new CliError(`--time-zone ${printable(value)}: expected an IANA time zone such as Europe/Berlin.`);
+  const near = nearestZone(value);
+  throw new CliError(
+    `--time-zone ${printable(value)}: expected an IANA time zone such as Europe/Berlin.${near === undefined ? '' : ` Did you mean ${near}?`}`,
+  );
 }
 
 /** Where an editor finds the schema, from the folder of the file: in the nearest installation of this package. */

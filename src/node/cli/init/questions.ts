@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { confirm, group, intro, multiselect, outro, text } from '@clack/prompts';
+import { nearestZone } from '../../../policy/problems.ts';
 import { checkScope } from '../../../scope.ts';
 import { isTimeZone } from '../../../windows.ts';
 import { fileName } from '../../policy-file/read.ts';
@@ -81,7 +82,9 @@ function questions({ file, presets, answers, force }: Plan, options: InitOptions
       options.timeZone !== undefined
         ? Promise.resolve(answers.timeZone)
         : textOf('Time zone whose days, weeks and months count', localZone(), (value) =>
-            isTimeZone(value) ? undefined : 'An IANA time zone such as Europe/Berlin',
+            isTimeZone(value)
+              ? undefined
+              : `An IANA time zone such as ${nearestZone(value) ?? 'Europe/Berlin'}`,
           ),
     shadow: () =>
       options.shadow !== undefined

@@ -3,6 +3,7 @@ import { formatUsd, NANO_PER_USD } from '../../../money.ts';
 import type { Cap } from '../../../policy.ts';
 import { DEFAULT_MAX_OUTPUT_TOKENS, type PolicyRecord } from '../../../policy/types.ts';
 import { worstCaseCost } from '../../../pricing/price.ts';
+import { scopeMatches } from '../../../scope.ts';
 import type { WindowKind } from '../../../windows.ts';
 import type { Find } from './findings.ts';
 import { isPattern, priceOf } from './known-models.ts';
@@ -19,9 +20,9 @@ const LENGTHS: readonly WindowKind[] = [
   'total',
 ];
 
-export function capFindings(record: PolicyRecord, find: Find): void {
+export function capFindings(record: PolicyRecord, all: readonly PolicyRecord[], find: Find): void {
   for (const [index, cap] of record.caps.entries()) {
-    unreachable(record, index, cap, find);
+    unreachable(record, index, all, find);
     amounts(record, index, cap, find);
     tooSmall(record, index, cap, find);
     naming(record, index, cap, find);
@@ -35,17 +36,52 @@ export function capFindings(record: PolicyRecord, find: Find): void {
   }
 }
 
+const CALENDAR: ReadonlySet<WindowKind> = new Set(['per_day', 'per_week', 'per_month']);
+
+/** A cap with the policy that it stands in. */
+interface Placed {
+  cap: Cap;
+  policy: PolicyRecord;
+}
+
 /** True when all that `inner` counts is counted by `outer`, too. */
-function contains(outer: Cap, inner: Cap): boolean {
-  const isLonger = LENGTHS.indexOf(outer.window) >= LENGTHS.indexOf(inner.window);
+function contains(outer: Placed, inner: Placed): boolean {
+  const isLonger = LENGTHS.indexOf(outer.cap.window) >= LENGTHS.indexOf(inner.cap.window);
   const isKnown =
-    LENGTHS.includes(outer.window) && LENGTHS.includes(inner.window) && outer.window !== 'per_call';
-  const per = new Set(inner.per);
-  const isWider = (outer.per ?? []).every((field) => per.has(field));
+    [outer, inner].every(({ cap }) => LENGTHS.includes(cap.window)) && outer.cap.window !== 'per_call';
+  const isWider = (outer.cap.per ?? []).every(
+    (field) => inner.cap.per?.includes(field) === true || inner.policy.scope[field] !== undefined,
+  );
+  const { models } = outer.cap;
   const isAboutMore =
-    outer.models === undefined ||
-    (inner.models !== undefined && inner.models.every((model) => outer.models?.includes(model)));
-  return isKnown && isLonger && isWider && isAboutMore;
+    models === undefined ||
+    (inner.cap.models !== undefined && inner.cap.models.every((model) => models.includes(model)));
+  return (
+    isKnown && isLonger && isWider && isAboutMore && scopeMatches(outer.policy.scope, inner.policy.scope)
+  );
+}
+
+/** True when two windows of `outer` may see one of `inner`: what rolls goes on past midnight, a week past the month. */
+function straddles(outer: Placed, inner: Placed): boolean {
+  const [longer, shorter] = [outer.cap.window, inner.cap.window];
+  if (!CALENDAR.has(longer) || shorter === 'per_call') return false;
+  const isRolling = !CALENDAR.has(shorter);
+  return isRolling || (longer === 'per_month' && shorter === 'per_week') || !isSameCalendar(outer, inner);
+}
+
+function isSameCalendar({ policy: a }: Placed, { policy: b }: Placed): boolean {
+  return a.timeZone === b.timeZone && a.weekStart === b.weekStart;
+}
+
+/** True when `stop` blocks before `cap` is reached; two that say the same: when `stop` comes first. */
+function isBefore(stop: Placed, cap: Placed, comesFirst: boolean): boolean {
+  // A cap of zero is told of on its own, and what only records stops nothing.
+  if (stop.cap.action !== 'block' || stop.cap.amount === '0') return false;
+  if (stop.policy.mode === 'shadow' && cap.policy.mode !== 'shadow') return false;
+  if (!contains(stop, cap)) return false;
+  const [limit, amount] = [BigInt(stop.cap.amount), BigInt(cap.cap.amount)];
+  const isSame = limit === amount && cap.cap.action === 'block' && contains(cap, stop);
+  return isSame ? comesFirst : limit <= amount;
 }
 
 const WORDS: Readonly<Record<Cap['action'], string>> = {
@@ -57,28 +93,48 @@ const WORDS: Readonly<Record<Cap['action'], string>> = {
 };
 
 /** A cap that another one stops before it is reached: a soft one above the hard one, mostly. */
-function unreachable({ caps }: PolicyRecord, index: number, cap: Cap, find: Find): void {
-  const amount = BigInt(cap.amount);
+function unreachable(record: PolicyRecord, index: number, all: readonly PolicyRecord[], find: Find): void {
+  const cap = record.caps[index] as Cap;
   if (cap.action === 'allow') return;
-  const hard = caps.findIndex((other, position) => {
-    // A cap of zero is told of on its own.
-    if (position === index || other.action !== 'block' || other.amount === '0') return false;
-    if (!contains(other, cap)) return false;
-    const isSame = BigInt(other.amount) === amount && contains(cap, other);
-    // Of two that say the same, the later one is too many.
-    if (isSame && cap.action === 'block') return position < index;
-    return BigInt(other.amount) <= amount;
-  });
-  if (hard < 0) return;
-  const stop = caps[hard] as Cap;
-  const limit = formatUsd(BigInt(stop.amount));
-  const isSoft = cap.action !== 'block';
-  const remedy = isSoft ? `; set it below ${limit}` : '; remove it, or set it lower';
-  find({
-    code: isSoft ? 'soft_above_hard' : 'never_reached',
-    path: ['caps', index, 'amountCents'],
-    message: `the cap of ${formatUsd(amount)} never ${WORDS[cap.action]}: cap ${hard} (${limit} ${stop.window}) blocks before it is reached${remedy}`,
-  });
+  const own = all.indexOf(record);
+  const placed = { cap, policy: record };
+  // Of a policy that has the name of this one something else is said.
+  const others = all.filter(({ id }) => id !== record.id);
+  for (const [position, policy] of [record, ...others].entries()) {
+    const isOwn = position === 0;
+    const hard = policy.caps.findIndex((other, at) => {
+      const comesFirst = isOwn ? at < index : all.indexOf(policy) < own;
+      return other !== cap && isBefore({ cap: other, policy }, placed, comesFirst);
+    });
+    if (hard < 0) continue;
+    const name = isOwn ? `cap ${hard}` : `cap ${hard} of policy ${policy.id}`;
+    const stop = { cap: policy.caps[hard] as Cap, policy };
+    const message = unreachableText(placed, stop, name);
+    const isSoft = cap.action !== 'block';
+    find({
+      code: isSoft ? 'soft_above_hard' : 'never_reached',
+      path: ['caps', index, 'amountCents'],
+      message,
+    });
+    return;
+  }
+}
+
+const TURNS: Readonly<Partial<Record<WindowKind, string>>> = {
+  per_day: 'a day',
+  per_week: 'a week',
+  per_month: 'a month',
+};
+
+function unreachableText(placed: Placed, stop: Placed, name: string): string {
+  const { cap } = placed;
+  const [amount, limit] = [BigInt(cap.amount), BigInt(stop.cap.amount)];
+  const isSplit = straddles(stop, placed) && amount <= 2n * limit;
+  const seldom = isSplit ? `only across the turn of ${TURNS[stop.cap.window]}` : undefined;
+  const does = seldom === undefined ? `never ${WORDS[cap.action]}` : `${WORDS[cap.action]} ${seldom}`;
+  const before = `${name} (${formatUsd(limit)} ${stop.cap.window}) ${seldom === undefined ? 'blocks' : 'else blocks'} before it is reached`;
+  const remedy = cap.action === 'block' ? 'remove it, or set it lower' : `set it below ${formatUsd(limit)}`;
+  return `the cap of ${formatUsd(amount)} ${does}: ${before}; ${remedy}`;
 }
 
 function amounts(record: PolicyRecord, index: number, cap: Cap, find: Find): void {
@@ -94,7 +150,8 @@ function amounts(record: PolicyRecord, index: number, cap: Cap, find: Find): voi
   }
   const beyond = (cap.alerts ?? []).findIndex((share) => share > 10_000);
   if (beyond >= 0 && cap.action === 'block') {
-    const message = 'this alert is never given: a block cap is never passed, so spending ends at 1';
+    const message =
+      'this alert is given only where a grant raises the cap: a block cap is never passed, so spending ends at 1';
     find({ code: 'alert_never', path: ['caps', index, 'alerts', beyond], message });
   }
 }
@@ -138,7 +195,15 @@ function tooSmall(
 
 /** What calls must say of themselves, and what the program must have, for a cap to work. */
 function naming({ scope }: PolicyRecord, index: number, cap: Cap, find: Find): void {
-  const counted = [...(cap.window === 'per_task' ? (['taskId'] as const) : []), ...(cap.per ?? [])];
+  const isCall = cap.window === 'per_call';
+  if (isCall && cap.per !== undefined) {
+    const message =
+      'a per_call cap is about each call alone, so counting for each of something changes nothing';
+    find({ code: 'per_of_one', path: ['caps', index, 'per'], message });
+  }
+  const counted = isCall
+    ? []
+    : [...(cap.window === 'per_task' ? (['taskId'] as const) : []), ...(cap.per ?? [])];
   const fixed = counted.filter((field) => scope[field] !== undefined);
   const asked = counted.filter((field) => scope[field] === undefined);
   if (fixed.length > 0) {

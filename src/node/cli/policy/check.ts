@@ -1,6 +1,6 @@
 /** `agentguard policy check`: a policy file in plain sentences, and what is wrong with it. */
 import type { FiledPolicy, FileProblem, ReadPolicies } from '../../policy-file/read.ts';
-import { problemLine, readPolicies } from '../../policy-file/read.ts';
+import { problemLine, readPipedPolicies, readPolicies, STANDARD_INPUT } from '../../policy-file/read.ts';
 import { pathText } from '../../../policy/problems.ts';
 import { countText, failure, printable, styled, wrapped } from '../output.ts';
 import { findingsIn, type Finding } from './findings.ts';
@@ -40,7 +40,7 @@ export function checkCommand(path: string, options: CheckOptions): number {
 
 function check(path: string, { strict = false }: CheckOptions): Checked {
   const now = Date.now();
-  const read = readPolicies(path);
+  const read = path === STANDARD_INPUT ? readPipedPolicies() : readPolicies(path);
   const findings: Located[] = [
     ...read.problems.map((problem) => ({ severity: 'error' as const, code: 'invalid', ...problem })),
     ...findingsIn(read.policies, now).map((finding) => located(read, finding)),

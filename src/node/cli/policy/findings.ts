@@ -21,16 +21,14 @@ export type Find = (finding: Omit<Finding, 'policy' | 'severity'>, severity?: Fi
 /** Everything that is worth a word, policy by policy. */
 export function findingsIn(policies: readonly FiledPolicy[], now: number): Finding[] {
   const found: Finding[] = [];
+  const records = policies.map((each) => each.policy.record);
   for (const [policy, filed] of policies.entries()) {
     const find: Find = (finding, severity = 'warning') => found.push({ severity, policy, ...finding });
+    const { record } = filed.policy;
     wholeFindings(filed, policies.slice(0, policy), now, find);
-    capFindings(filed.policy.record, find);
-    modelFindings(filed.policy.record, find);
-    ruleFindings(
-      filed.policy.record,
-      policies.map((each) => each.policy.record),
-      find,
-    );
+    capFindings(record, records, find);
+    modelFindings(record, find);
+    ruleFindings(record, records, find);
   }
   return found;
 }
@@ -88,14 +86,14 @@ function wholeFindings(
       'note',
     );
   }
-  if (/^[+-]/.test(record.timeZone)) {
-    find(
-      {
-        code: 'fixed_offset',
-        path: ['timeZone'],
-        message: 'a fixed offset knows no summer time; a zone such as Europe/Berlin does',
-      },
-      'note',
-    );
+  if (FIXED.test(record.timeZone)) {
+    const turned = record.timeZone.startsWith('Etc/')
+      ? ', and Etc/GMT+5 is five hours behind UTC, not ahead'
+      : '';
+    const message = `a fixed offset knows no summer time${turned}; a zone such as Europe/Berlin or America/New_York does`;
+    find({ code: 'fixed_offset', path: ['timeZone'], message }, 'note');
   }
 }
+
+/** Offsets, also under names that look as if they had a summer time. */
+const FIXED = /^([+-]|EST$|MST$|HST$|Etc\/GMT[+-])/;

@@ -82,7 +82,7 @@ function named(
     find({
       code: 'no_such_model',
       path,
-      message: `no known model fits ${model}; * stops at ":", and letters and their case count`,
+      message: `no known model fits ${model}; * stands for letters, digits and . _ ~ / -, and letters and their case count`,
     });
     return;
   }
@@ -93,10 +93,12 @@ function named(
     find({ code: 'unpriced_model', path, message });
     return;
   }
-  const result =
+  const isRung = path[0] === 'caps' && path[2] === 'downgradeTo';
+  const held =
     unknownPrice === 'allow'
       ? 'no cap holds its calls back'
       : 'its calls are blocked where a cap counts them';
+  const result = isRung ? 'no call is sent there' : held;
   find({
     code: 'unpriced_model',
     path,

@@ -96,7 +96,7 @@ function capSentence(cap: Cap, record: PolicyRecord): string {
       const to = ladderText(cap.downgradeTo ?? []);
       return isCall
         ? `Sends a call that alone could cost more than ${amount} to ${to}.`
-        : `Once ${amount} are spent ${when}${who}, sends calls to ${to}.`;
+        : `Once ${amount} is spent ${when}${who}, sends calls to ${to}.`;
     }
     case 'ask':
       return isCall
@@ -183,21 +183,24 @@ function capitalised(text: string): string {
 }
 
 function alsoText({ caps, clampOutput, maxOutputTokens, unknownPrice }: PolicyRecord): string[] {
-  if (caps.length === 0) return [];
+  // Caps that only count ask nothing of a call.
+  const acting = caps.filter(({ action }) => action !== 'allow' && action !== 'shadow');
+  if (acting.length === 0) return [];
+  const counted = acting.every(({ models }) => models !== undefined) ? ' where a cap counts it' : '';
   const limit =
     maxOutputTokens === 'model'
-      ? 'A call that sets no output limit gets its model’s own.'
-      : `A call that sets no output limit gets one of ${maxOutputTokens.toLocaleString('en-US')} tokens.`;
+      ? `A call that sets no output limit gets its model’s own${counted}.`
+      : `A call that sets no output limit gets one of ${maxOutputTokens.toLocaleString('en-US')} tokens${counted}.`;
   const clamp =
     clampOutput === undefined
       ? []
       : [
-          `Where a block cap leaves too little room, the output limit shrinks, down to ${clampOutput.minTokens.toLocaleString('en-US')} tokens.`,
+          `Where a block cap leaves too little room, the output limit shrinks, down to ${clampOutput.minTokens.toLocaleString('en-US')} tokens, if all policies of the call have it so.`,
         ];
   const unknown =
     unknownPrice === 'block'
       ? 'A model without a known price is blocked.'
-      : 'A model without a known price is let through, and no cap holds it back.';
+      : 'A model without a known price is let through, if all policies of the call have it so and no price ceiling is on it; no cap holds it back.';
   return [limit, ...clamp, unknown];
 }
 

@@ -1,6 +1,6 @@
 /** `agentguard policy simulate`: the calls of a log under other policies. */
 import { statSync } from 'node:fs';
-import { problemsMessage, readPolicies } from '../../policy-file/read.ts';
+import { problemsMessage, readPipedPolicies, readPolicies, STANDARD_INPUT } from '../../policy-file/read.ts';
 import { BadLine, readLog } from '../../simulate/read-log.ts';
 import { Simulation } from '../../simulate/simulation.ts';
 import { UsageShares } from '../../simulate/usage-shares.ts';
@@ -40,7 +40,7 @@ export async function simulateCommand(path: string, options: SimulateOptions): P
 }
 
 async function simulate(path: string, logPath: string | undefined): Promise<Simulated> {
-  const read = readPolicies(path);
+  const read = path === STANDARD_INPUT ? readPipedPolicies() : readPolicies(path);
   const problem = problemsMessage(read);
   if (problem !== undefined) throw new CliError(`${read.file} has errors:\n${problem}`, 1);
   const log = findLog(logPath, 'policy', 'simulate', path, '--log');
