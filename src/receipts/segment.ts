@@ -4,6 +4,7 @@
  */
 import { leafHash } from './leaf-hash.ts';
 import { parseLine } from './parse-line.ts';
+import { plainLine, signedPart } from './plain-line.ts';
 import { instantOf, type Head } from './seal.ts';
 import { wantsSignature, type SignaturePolicy } from './verdict.ts';
 import { checkAtOnce, LogVerifier, type KeyStanding, type Trust } from './log-verifier.ts';
@@ -51,8 +52,7 @@ export function verifySegment(task: SegmentTask): CleanSegment | undefined {
   let from = 0;
   for (const [index, end] of ends.entries()) {
     const line = bytes.subarray(from, end);
-    const next = verifier.next(line);
-    if ('verdict' in next) return undefined;
+    if (isWrong(verifier, line)) return undefined;
     leaves?.set(leafHash(line), index * 32);
     from = end + 1;
   }
@@ -61,6 +61,13 @@ export function verifySegment(task: SegmentTask): CleanSegment | undefined {
   const last = verifier.head as Head;
   const segment = { first: { log, seq, previous, time }, last, ends, standing: standingText(task.standing) };
   return leaves === undefined ? segment : { ...segment, leaves };
+}
+
+function isWrong(verifier: LogVerifier, line: Uint8Array): boolean {
+  const plain = plainLine(line);
+  return plain === undefined
+    ? 'verdict' in verifier.next(line)
+    : verifier.nextPlain(plain, line, signedPart(line)) !== undefined;
 }
 
 function lineEnds(bytes: Uint8Array): Uint32Array {
