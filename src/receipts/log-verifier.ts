@@ -149,16 +149,17 @@ export class LogVerifier {
 
   /**
    * `next` for a line that was found to be in its schema without being taken apart, and whose type promises nothing
-   * else of its content. `message` are the bytes that its signature is over.
+   * else of its content. `message` are the bytes that its signature is over. Answers with the line's hash.
    */
-  nextPlain(line: PlainLine, bytes: Uint8Array, message: Uint8Array): LineProblem | undefined {
+  nextPlain(line: PlainLine, bytes: Uint8Array, message: Uint8Array): string | LineProblem {
     this.#line += 1;
     const misplaced = this.#misplaced(line);
     if (misplaced !== undefined) return this.#invalid(misplaced);
     const unproved = this.#unproved(line, line.signature, message);
     if (unproved !== undefined) return unproved;
-    this.#head = headAfter({ payload: line, hash: sha256Text(bytes) });
-    return undefined;
+    const hash = sha256Text(bytes);
+    this.#head = headAfter({ payload: line, hash });
+    return hash;
   }
 
   #invalid(cause: string): LineProblem {

@@ -5,10 +5,19 @@
  */
 import type * as v from 'valibot';
 import { strictUtf8 } from './canonical-json.ts';
-import { instant, MAX_LINE_BYTES, noList, PAYLOADS, type ReceiptType } from './payloads.ts';
+import {
+  instant,
+  MAX_LINE_BYTES,
+  noList,
+  PAYLOADS,
+  type DecisionPayload,
+  type ReceiptType,
+} from './payloads.ts';
+import { adjustmentEntry, decisionEntry, settlementEntry, type TallyEntry } from './tally.ts';
 
-/** What a line says of its place in the log, and who signed it. */
+/** What a line says of its place in the log and of money, and who signed it. */
 export interface PlainLine {
+  text: string;
   type: PlainType;
   durable_seq: number | undefined;
   issued_at: string;
@@ -17,19 +26,27 @@ export interface PlainLine {
   previousReceiptHash: string | undefined;
   seq: number;
   signature: { alg: string; kid: string; sig: string };
+  entry: TallyEntry;
 }
 
 /** Types that promise nothing about their own content but its form: nearly all lines of every log. */
 const PLAIN_TYPES = ['decision', 'settlement', 'adjustment'] as const satisfies readonly ReceiptType[];
 type PlainType = (typeof PLAIN_TYPES)[number];
 
-/** The members that are read out, in the order in which they stand. */
-const READ = ['durable_seq', 'issued_at', 'issuer_id', 'log', 'previousReceiptHash', 'seq'];
+/** Paths of the members that are read out, where a type has them. */
+const READ: ReadonlySet<string> = new Set([
+  ...['durable_seq', 'issued_at', 'issuer_id', 'log', 'previousReceiptHash', 'seq'],
+  ...['call', 'change', 'cost.amount', 'decision', 'outcome'],
+]);
 
-const HEAD = '{"payload":'.length;
-const TAIL = ',"signature":{"alg":"EdDSA","kid":"","sig":""}}'.length + 43 + 128;
+interface Pattern {
+  type: PlainType;
+  whole: RegExp;
+  /** Which of the pattern's groups each member is. */
+  groups: Readonly<Record<string, number>>;
+}
 
-let patterns: readonly (readonly [PlainType, RegExp])[] | undefined;
+let patterns: readonly Pattern[] | undefined;
 
 /** `undefined` for a line that must be looked at more closely. */
 export function plainLine(line: Uint8Array): PlainLine | undefined {
@@ -40,36 +57,60 @@ export function plainLine(line: Uint8Array): PlainLine | undefined {
   } catch {
     return undefined;
   }
-  patterns ??= PLAIN_TYPES.map((type) => [type, linePattern(type)]);
-  for (const [type, pattern] of patterns) {
-    const found = pattern.exec(text);
-    if (found === null) continue;
-    const [, durable, issuedAt, issuerId, log, previous, seq, kid, sig] = found as unknown as string[];
-    return {
-      type,
-      durable_seq: durable === undefined ? undefined : Number(durable),
-      issued_at: issuedAt as string,
-      issuer_id: issuerId as string,
-      log: log as string,
-      previousReceiptHash: previous,
-      seq: Number(seq),
-      signature: { alg: 'EdDSA', kid: kid as string, sig: sig as string },
-    };
+  patterns ??= PLAIN_TYPES.map(linePattern);
+  for (const pattern of patterns) {
+    const found = pattern.whole.exec(text);
+    if (found !== null) return readOut(pattern, text, found);
   }
   return undefined;
 }
+
+function readOut({ type, groups }: Pattern, text: string, found: RegExpExecArray): PlainLine {
+  const read = (name: string): string => found[groups[name] as number] as string;
+  const durable = read('durable_seq') as string | undefined;
+  return {
+    text,
+    type,
+    durable_seq: durable === undefined ? undefined : Number(durable),
+    issued_at: read('issued_at'),
+    issuer_id: read('issuer_id'),
+    log: read('log'),
+    previousReceiptHash: read('previousReceiptHash'),
+    seq: Number(read('seq')),
+    signature: { alg: 'EdDSA', kid: read('kid'), sig: read('sig') },
+    entry: entryFrom(type, read),
+  };
+}
+
+function entryFrom(type: PlainType, read: (name: string) => string): TallyEntry {
+  switch (type) {
+    case 'decision':
+      return decisionEntry(read('call'), read('decision') as DecisionPayload['decision']);
+    case 'settlement':
+      return settlementEntry(read('call'), read('outcome'), read('cost.amount'));
+    case 'adjustment':
+      return adjustmentEntry(read('change'));
+  }
+}
+
+const HEAD = '{"payload":'.length;
+const TAIL = ',"signature":{"alg":"EdDSA","kid":"","sig":""}}'.length + 43 + 128;
 
 /** The bytes that a plain line's signature is over: what is around them always has the same length. */
 export function signedPart(line: Uint8Array): Uint8Array {
   return line.subarray(HEAD, line.length - TAIL);
 }
 
-function linePattern(type: PlainType): RegExp {
-  const payload = objectPattern(PAYLOADS[type].entries, READ);
+function linePattern(type: PlainType): Pattern {
+  const payload = objectPattern(PAYLOADS[type].entries, '');
   const kid = unrolled('[\\w-]{43}');
   const sig = unrolled('[0-9a-f]{128}');
-  const signature = `\\{"alg":"EdDSA","kid":"(${kid})","sig":"(${sig})"\\}`;
-  return new RegExp(`^\\{"payload":${payload},"signature":${signature}\\}$`);
+  const signature = `\\{"alg":"EdDSA","kid":"(?<kid>${kid})","sig":"(?<sig>${sig})"\\}`;
+  const named = `^\\{"payload":${payload},"signature":${signature}\\}$`;
+  // The names are for here alone: what is found by a number is found faster.
+  const names = Array.from(named.matchAll(/\(\?<([\w.]+)>/g), ([, name]) => name as string);
+  const groups = Object.fromEntries(names.map((name, index) => [name, index + 1]));
+  return { type, whole: new RegExp(named.replaceAll(/\(\?<[\w.]+>/g, '(')), groups };
 }
 
 /** Written out, a fixed number of characters is matched several times as fast. */
@@ -148,15 +189,15 @@ function wholePattern(rules: readonly Action[]): string {
   return '(?:0|[1-9]\\d{0,14})';
 }
 
-/** Members in their canonical order, each at most once. Those of `read` are captured. */
-function objectPattern(entries: Entries, read: readonly string[] = []): string {
+/** Members in their canonical order, each at most once. `place` is that of the object, where something of it is read. */
+function objectPattern(entries: Entries, place?: string): string {
   const names = Object.keys(entries).sort();
   const isNeeded = (name: string): boolean => entries[name]?.type !== 'exact_optional';
   const firstNeeded = names.findIndex(isNeeded);
   const members = names.map((name, index) => {
     const entry = entries[name] as AnySchema;
-    const value = patternOf(isNeeded(name) ? entry : (entry.wrapped as AnySchema));
-    const member = `"${name}":${read.includes(name) ? captured(value) : value}`;
+    const schema = isNeeded(name) ? entry : (entry.wrapped as AnySchema);
+    const member = `"${name}":${place === undefined ? patternOf(schema) : readable(schema, place + name)}`;
     // Around the first that is always there, the commas have their places.
     if (firstNeeded < 0) return `(?:${member}(?:,(?=")|(?=\\})))?`;
     if (index < firstNeeded) return `(?:${member},)?`;
@@ -166,9 +207,12 @@ function objectPattern(entries: Entries, read: readonly string[] = []): string {
   return `\\{${members.join('')}\\}`;
 }
 
-/** Without its quotes. */
-function captured(value: string): string {
-  return value.startsWith('"') ? `"(${value.slice(1, -1)})"` : `(${value})`;
+/** With a group around what is read, without its quotes. */
+function readable(schema: AnySchema, path: string): string {
+  if (path === 'cost') return objectPattern(schema.entries ?? {}, 'cost.');
+  const value = patternOf(schema);
+  if (!READ.has(path)) return value;
+  return value.startsWith('"') ? `"(?<${path}>${value.slice(1, -1)})"` : `(?<${path}>${value})`;
 }
 
 function escaped(text: string): string {

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { canonicalJson } from '../../src/receipts/canonical-json.ts';
 import { parseLine, signedBytes } from '../../src/receipts/parse-line.ts';
 import { plainLine, signedPart } from '../../src/receipts/plain-line.ts';
+import { entryOf } from '../../src/receipts/tally.ts';
 import { buildCorpus } from './corpus/index.ts';
 import { linesOf, open, type Members } from './log-kit.ts';
 
@@ -39,7 +40,17 @@ function expectSame(line: string | Uint8Array): boolean {
   if ('problem' in parsed) throw new Error(`${parsed.problem}: ${new TextDecoder().decode(bytes)}`);
   const { payload, signature, text } = parsed;
   const { type, durable_seq, issued_at, issuer_id, log, previousReceiptHash, seq } = payload;
-  const read = { type, durable_seq, issued_at, issuer_id, log, previousReceiptHash, seq, signature };
+  const read = {
+    type,
+    durable_seq,
+    issued_at,
+    issuer_id,
+    log,
+    previousReceiptHash,
+    seq,
+    signature,
+    entry: entryOf(payload),
+  };
   expect(plain).toEqual(read);
   expect(signedPart(bytes)).toEqual(signedBytes(bytes, text));
   return true;
@@ -170,8 +181,7 @@ describe('plain lines', () => {
     const many = Array.from({ length: 12_000 }, () => '[0,"0","0"]').join();
     const long = encoder.encode(line.replace(/"caps":\[.*?\]\],/, `"caps":[${many}],`).replace(/\}$/, ' '));
     expect(long.length).toBeGreaterThan(100_000);
-    const start = performance.now();
+    // Trying every way to match it would take years.
     expect(plainLine(long)).toBeUndefined();
-    expect(performance.now() - start).toBeLessThan(2000);
   });
 });
