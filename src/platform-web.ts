@@ -18,10 +18,20 @@ export function sha256Hex(data: Uint8Array | string): string {
   return toHex(sha256(data));
 }
 
+const HEX_CODES: readonly (readonly [number, number])[] = Array.from({ length: 256 }, (_, byte) => {
+  const digits = byte.toString(16).padStart(2, '0');
+  return [digits.charCodeAt(0), digits.charCodeAt(1)];
+});
+
+/** In one go: a text that grows by every digit leaves many behind. */
 export function toHex(bytes: Uint8Array): string {
-  let text = '';
-  for (const byte of bytes) text += byte.toString(16).padStart(2, '0');
-  return text;
+  const codes = new Array<number>(bytes.length * 2);
+  for (let index = 0; index < bytes.length; index++) {
+    const [high, low] = HEX_CODES[bytes[index] as number] as readonly [number, number];
+    codes[2 * index] = high;
+    codes[2 * index + 1] = low;
+  }
+  return String.fromCharCode(...codes);
 }
 
 export function toBase64url(bytes: Uint8Array): string {
@@ -72,16 +82,13 @@ export function verify(key: VerifyingKey, message: Uint8Array, signature: Uint8A
 }
 
 /** Keys in the form of WebCrypto, as they are asked for. */
-const webKeys = new Map<string, Promise<CryptoKey | undefined>>();
-const WEB_KEYS_KEPT = 256;
+const webKeys = new WeakMap<VerifyingKey, Promise<CryptoKey | undefined>>();
 
 function webKey(key: VerifyingKey): Promise<CryptoKey | undefined> {
-  const name = toBase64url(key);
-  let found = webKeys.get(name);
+  let found = webKeys.get(key);
   if (found === undefined) {
-    if (webKeys.size >= WEB_KEYS_KEPT) webKeys.clear();
     found = importKey(key).catch(() => undefined);
-    webKeys.set(name, found);
+    webKeys.set(key, found);
   }
   return found;
 }

@@ -23,7 +23,8 @@ export function markProblem(
     ['rungs', rungs, payload.rungs ?? []],
     ['freeze', frozen ?? {}, payload.frozen ?? {}],
   ] as const) {
-    if (isSame(right, told)) continue;
+    // Most decisions have none of these, and writing them down for each leaves a lot to clear away.
+    if ((isEmpty(right) && isEmpty(told)) || isSame(right, told)) continue;
     return `the ${what} of the log are ${JSON.stringify(right)}, and the decision has ${JSON.stringify(told)}`;
   }
   return undefined;
@@ -67,6 +68,11 @@ export function decisionProblem(computed: Decision, recorded: Told): string | un
     return `shadow policies say ${JSON.stringify(computed.shadow ?? null)}, and the decision has ${JSON.stringify(recorded.shadow ?? null)}`;
   }
   return undefined;
+}
+
+function isEmpty(value: object): boolean {
+  for (const _ in value) return false;
+  return true;
 }
 
 /** For plain values, whatever order their members have. */

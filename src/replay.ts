@@ -360,13 +360,22 @@ interface BalanceProblem {
   missing?: bigint;
 }
 
+/** True when just the caps that have accounts are named, in their order. */
+function areNamed(layout: CapLayout, caps: DecisionPayload['caps']): boolean {
+  let named = 0;
+  for (const [index, { account }] of layout.caps.entries()) {
+    if (account !== undefined && caps[named++]?.[0] !== index) return false;
+  }
+  return named === caps.length;
+}
+
 function balanceProblem(
   layout: CapLayout,
   { caps }: DecisionPayload,
   amounts: readonly Amounts[],
 ): BalanceProblem | undefined {
-  const expected = layout.caps.flatMap(({ account }, index) => (account === undefined ? [] : [index]));
-  if (caps.map(([index]) => index).join() !== expected.join()) {
+  if (!areNamed(layout, caps)) {
+    const expected = layout.caps.flatMap(({ account }, index) => (account === undefined ? [] : [index]));
     const named = caps.map(([index]) => index).join(', ');
     return {
       cause: `balances of caps ${named} are named, and its policies have them for caps ${expected.join(', ')}`,
@@ -374,11 +383,11 @@ function balanceProblem(
   }
   for (const [index, spent, held] of caps) {
     const right = amounts[index] as Amounts;
+    if (BigInt(spent) === right.spent && BigInt(held) === right.held) continue;
     const differences = [
       ...(BigInt(spent) === right.spent ? [] : [`${formatUsd(right.spent)} is spent`]),
       ...(BigInt(held) === right.held ? [] : [`${formatUsd(right.held)} is held`]),
     ];
-    if (differences.length === 0) continue;
     const ref = layout.caps[index];
     const name = `cap ${index} (${ref?.cap.window} of policy ${ref?.policy.record.id})`;
     const told = `${formatUsd(BigInt(spent))} spent and ${formatUsd(BigInt(held))} held`;

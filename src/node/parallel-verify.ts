@@ -1,14 +1,14 @@
 /** Verifying a long log on all cores. Order, links and verdict stay with one thread, so the verdict is that of one. */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { LogReading } from '../receipts/log-reading.ts';
+import { LogReading, type ReadingOptions } from '../receipts/log-reading.ts';
 import { MAX_LINE_BYTES } from '../receipts/payloads.ts';
 import type { SegmentTask } from '../receipts/segment.ts';
-import type { LogVerdict, VerifyLogOptions } from '../receipts/verdict.ts';
+import type { LogVerdict } from '../receipts/verdict.ts';
 import type { Trust } from '../receipts/verify.ts';
 import type { WorkerAnswer } from './verify-worker.ts';
 
-export interface ParallelOptions extends VerifyLogOptions {
+export interface ParallelOptions extends ReadingOptions {
   /** Threads that are used for more than one log. Default: new ones, one for each core. */
   pool?: ThreadPool;
   /** Told how many bytes have been looked at. */
@@ -47,11 +47,15 @@ async function verifyWith(
   trust: Trust,
   options: ParallelOptions,
 ): Promise<LogVerdict> {
-  const { onProgress, aloneBytes = ALONE_BYTES, ...rest } = options;
+  const { onProgress, aloneBytes = ALONE_BYTES, segmentBytes = SEGMENT_BYTES, ...rest } = options;
   const reading = new LogReading(trust, rest);
   const waiting: Promise<WorkerAnswer>[] = [];
-  const { signatures = 'all', anchor } = rest;
+  const { signatures = 'all', anchor, onReceipt, onSheet } = rest;
   const wantsLeaves = anchor?.wantsLeaves === true;
+  const wantsSheet = onSheet !== undefined && signatures === 'all';
+  const buffers = new Buffers(segmentBytes);
+  // Receipts that were handed out, or are held back, are looked into later.
+  const areKept = signatures !== 'all' || (onReceipt !== undefined && !wantsSheet);
   let seen = 0;
   let done = 0;
   const finish = async (answer: Promise<WorkerAnswer>): Promise<LogVerdict | undefined> => {
@@ -60,17 +64,18 @@ async function verifyWith(
       segment !== undefined && reading.accept(segment, bytes) ? undefined : await takeLines(reading, bytes);
     done += bytes.length;
     onProgress?.(done);
+    if (!areKept) buffers.giveBack(bytes.buffer as ArrayBuffer);
     return stopped;
   };
   let tail = 0;
-  for await (const { bytes, isWhole } of segments(chunks, options.segmentBytes ?? SEGMENT_BYTES)) {
+  for await (const { bytes, isWhole } of segments(chunks, segmentBytes, buffers)) {
     if (!isWhole) {
       tail = bytes.length;
       break;
     }
     const isAlone = seen < aloneBytes;
     seen += bytes.length;
-    const task = { bytes, trust, standing: reading.standing, signatures, wantsLeaves };
+    const task = { bytes, trust, standing: reading.standing, signatures, wantsLeaves, wantsSheet };
     waiting.push(isAlone ? Promise.resolve({ bytes, segment: undefined }) : pool.run(task));
     if (isAlone || waiting.length > pool.size * QUEUE) {
       const stopped = await finish(waiting.shift() as Promise<WorkerAnswer>);
@@ -101,41 +106,57 @@ interface Piece {
   isWhole: boolean;
 }
 
+/** Buffers that come back are filled anew: fresh memory costs more than what is written into it. */
+class Buffers {
+  readonly #size: number;
+  readonly #free: ArrayBuffer[] = [];
+
+  constructor(segmentBytes: number) {
+    this.#size = 2 * segmentBytes;
+  }
+
+  /** Of so many bytes at least. */
+  take(length = 0): Uint8Array<ArrayBuffer> {
+    if (length > this.#size) return new Uint8Array(length);
+    return new Uint8Array(this.#free.pop() ?? new ArrayBuffer(this.#size));
+  }
+
+  giveBack(buffer: ArrayBuffer): void {
+    if (buffer.byteLength === this.#size) this.#free.push(buffer);
+  }
+}
+
 /** The log in runs of whole lines. */
 async function* segments(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   segmentBytes: number,
+  buffers: Buffers,
 ): AsyncGenerator<Piece, void, undefined> {
-  let parts: Uint8Array[] = [];
+  let whole = buffers.take();
   let length = 0;
-  let sinceNewline = 0;
+  let ended = 0;
   for await (const chunk of chunks) {
-    parts.push(chunk);
-    length += chunk.length;
-    const end = chunk.lastIndexOf(NEWLINE);
-    sinceNewline = end < 0 ? sinceNewline + chunk.length : chunk.length - end - 1;
-    if (length - sinceNewline >= segmentBytes) {
-      const whole = concat(parts, length);
-      yield { bytes: whole.slice(0, length - sinceNewline), isWhole: true };
-      parts = [whole.slice(length - sinceNewline)];
-      length = sinceNewline;
+    if (length + chunk.length > whole.length) {
+      const larger = buffers.take(2 * (length + chunk.length));
+      larger.set(whole.subarray(0, length));
+      whole = larger;
     }
-    if (sinceNewline > MAX_LINE_BYTES) break;
+    whole.set(chunk, length);
+    const end = chunk.lastIndexOf(NEWLINE);
+    if (end >= 0) ended = length + end + 1;
+    length += chunk.length;
+    if (ended >= segmentBytes) {
+      const rest = length - ended;
+      const next = buffers.take(rest);
+      next.set(whole.subarray(ended, length));
+      yield { bytes: whole.subarray(0, ended), isWhole: true };
+      [whole, length, ended] = [next, rest, 0];
+    }
+    if (length - ended > MAX_LINE_BYTES) break;
   }
-  const whole = concat(parts, length);
-  const ended = length - sinceNewline;
-  if (ended > 0) yield { bytes: whole.slice(0, ended), isWhole: true };
-  if (sinceNewline > 0) yield { bytes: whole.slice(ended), isWhole: false };
-}
-
-function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
-  const whole = new Uint8Array(length);
-  let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.length;
-  }
-  return whole;
+  const rest = whole.slice(ended, length);
+  if (ended > 0) yield { bytes: whole.subarray(0, ended), isWhole: true };
+  if (rest.length > 0) yield { bytes: rest, isWhole: false };
 }
 
 interface Thread {

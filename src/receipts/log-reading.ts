@@ -4,7 +4,9 @@ import { strictUtf8 } from './canonical-json.ts';
 import { sha256Text, verifySignature } from './keys.ts';
 import { leafHash } from './leaf-hash.ts';
 import type { Payload, Receipt } from './payloads.ts';
+import { plainLine, signedPart } from './plain-line.ts';
 import { standingText, type CleanSegment } from './segment.ts';
+import type { TallySheet } from './tally.ts';
 import { soundSignature } from './strict-signature.ts';
 import {
   EMPTY,
@@ -31,10 +33,16 @@ import {
 /** Where signatures can only be checked asynchronously, so many are under way at once. */
 const BATCH = 64;
 
+/** A receipt on its way: taken apart when it gets there, so that little waits in memory. */
+interface Underway {
+  seq: number;
+  receipt: () => Receipt;
+}
+
 /** Receipts on their way to the caller, and the signatures that have to be right before they get there. */
 class Batch {
   readonly #deliver: (receipt: Receipt) => void;
-  #receipts: Receipt[] = [];
+  #receipts: Underway[] = [];
   #checks: { line: number; isRight: Promise<boolean> }[] = [];
 
   constructor(deliver: (receipt: Receipt) => void) {
@@ -54,9 +62,9 @@ class Batch {
     return true;
   }
 
-  add(receipt: Receipt): void {
-    if (this.#checks.length === 0) this.#deliver(receipt);
-    else this.#receipts.push(receipt);
+  add(underway: Underway): void {
+    if (this.#checks.length === 0) this.#deliver(underway.receipt());
+    else this.#receipts.push(underway);
   }
 
   /** Delivers what is signed; answers with the first line that isn't. */
@@ -64,9 +72,9 @@ class Batch {
     const checks = this.#checks;
     const answers = await Promise.all(checks.map(({ isRight }) => isRight));
     const wrong = checks[answers.indexOf(false)];
-    for (const receipt of this.#receipts) {
-      if (wrong !== undefined && receipt.payload.seq + 1 >= wrong.line) break;
-      this.#deliver(receipt);
+    for (const { seq, receipt } of this.#receipts) {
+      if (wrong !== undefined && seq + 1 >= wrong.line) break;
+      this.#deliver(receipt());
     }
     this.#receipts = [];
     this.#checks = [];
@@ -74,9 +82,16 @@ class Batch {
   }
 }
 
+export interface ReadingOptions extends VerifyLogOptions {
+  /**
+   * Told what the receipts of a segment come to, and the last of them, in place of `onReceipt` for each: for segments
+   * that were summed up elsewhere, where every signature is checked.
+   */
+  onSheet?: (sheet: TallySheet, last: Receipt) => void;
+}
+
 /** A receipt whose signature was put off: either the next line vouches for it, or the end checks it. */
-interface HeldBack {
-  receipt: Receipt;
+interface HeldBack extends Underway {
   /** False when the signature is wrong; `true` may mean that it is under way. */
   isSigned: () => boolean;
 }
@@ -86,17 +101,19 @@ export class LogReading {
   readonly #verifier: LogVerifier;
   readonly #anchor: Anchor | undefined;
   readonly #signatures: SignaturePolicy;
-  readonly #onReceipt: ((receipt: Receipt) => void) | undefined;
+  readonly #onReceipt: VerifyLogOptions['onReceipt'];
+  readonly #onSheet: ReadingOptions['onSheet'];
   readonly #batch: Batch;
   readonly #verified: Verified = { receipts: 0 };
   #putOff: SignatureCheck | undefined;
   #heldBack: HeldBack | undefined;
 
-  constructor(trust: Trust, { onReceipt, anchor, signatures = 'all' }: VerifyLogOptions = {}) {
+  constructor(trust: Trust, { onReceipt, onSheet, anchor, signatures = 'all' }: ReadingOptions = {}) {
     this.#trust = trust;
     this.#anchor = anchor;
     this.#signatures = signatures;
     this.#onReceipt = onReceipt;
+    this.#onSheet = onSheet;
     this.#batch = new Batch((receipt) => this.#deliver(receipt));
     const rule: SignatureRule = (check) => {
       const isWanted = wantsSignature(signatures, check.payload);
@@ -114,15 +131,26 @@ export class LogReading {
   /** Takes the next line, without its newline. Answers with a verdict when there is nothing more to read. */
   async take(line: Uint8Array): Promise<LogVerdict | undefined> {
     this.#putOff = undefined;
-    const next = this.#verifier.next(line);
+    const next = this.#next(line);
     if ('verdict' in next) return this.#end(next);
     const check = this.#putOff as SignatureCheck | undefined;
     this.#release();
     if (check === undefined) this.#batch.add(next);
-    else this.#heldBack = { receipt: next, isSigned: () => this.#batch.check(check) };
+    else this.#heldBack = { ...next, isSigned: () => this.#batch.check(check) };
     if (!this.#batch.isFull) return undefined;
     const wrong = await this.#batch.flush();
     return wrong === undefined ? undefined : verdictOf(this.#verified, wrong, this.#anchor);
+  }
+
+  #next(line: Uint8Array): Underway | LineProblem {
+    const plain = plainLine(line);
+    if (plain === undefined) {
+      const next = this.#verifier.next(line);
+      return 'verdict' in next ? next : { seq: next.payload.seq, receipt: () => next };
+    }
+    const { seq, text } = plain;
+    const hash = this.#verifier.nextPlain(plain, line, signedPart(line));
+    return typeof hash === 'string' ? { seq, receipt: () => receiptOf(text, hash) } : hash;
   }
 
   /**
@@ -148,7 +176,11 @@ export class LogReading {
     const receipt = new SegmentReceipt(segment, bytes, count - 1);
     if (this.#signatures === 'all' || wantsSignature(this.#signatures, receipt.payload)) {
       this.#pass(segment, bytes, count - 1);
-    } else this.#heldBack = { receipt, isSigned: () => this.#isSigned(receipt) };
+      if (segment.sheet !== undefined) this.#onSheet?.(segment.sheet, receipt);
+    } else {
+      const { seq } = receipt;
+      this.#heldBack = { seq, receipt: () => receipt, isSigned: () => this.#isSigned(receipt) };
+    }
     return true;
   }
 
@@ -164,14 +196,14 @@ export class LogReading {
     const held = this.#heldBack;
     if (held !== undefined) {
       if (held.isSigned()) this.#release();
-      else found = { verdict: 'invalid', line: held.receipt.payload.seq + 1, cause: UNSIGNED };
+      else found = { verdict: 'invalid', line: held.seq + 1, cause: UNSIGNED };
     }
     found = (await this.#batch.flush()) ?? found;
     return verdictOf(this.#verified, found, this.#anchor);
   }
 
   #release(): void {
-    if (this.#heldBack !== undefined) this.#batch.add(this.#heldBack.receipt);
+    if (this.#heldBack !== undefined) this.#batch.add(this.#heldBack);
     this.#heldBack = undefined;
   }
 
@@ -197,15 +229,20 @@ export class LogReading {
     // The very last one may be held back, and then it is the one before it that verified.
     const isLast = index >= segment.ends.length - 2;
     const anchor = this.#anchor;
-    if (anchor === undefined && this.#onReceipt === undefined && !isLast) return;
+    const onReceipt = segment.sheet === undefined ? this.#onReceipt : undefined;
+    if (anchor === undefined && onReceipt === undefined && !isLast) return;
     const receipt = new SegmentReceipt(segment, bytes, index);
     if (isLast) {
       this.#verified.log = segment.first.log;
       this.#verified.head = receipt.hash;
     }
     anchor?.see(receipt);
-    this.#onReceipt?.(receipt);
+    onReceipt?.(receipt);
   }
+}
+
+function receiptOf(line: string, hash: string): Receipt {
+  return { line, payload: (JSON.parse(line) as { payload: Payload }).payload, hash };
 }
 
 /** A receipt of a clean segment, taken apart when it is looked at. */

@@ -11,6 +11,7 @@ import {
 } from './keys.ts';
 import { parseLine, signedBytes, type ParsedLine } from './parse-line.ts';
 import type { KeyPayload, Payload, Receipt } from './payloads.ts';
+import type { PlainLine } from './plain-line.ts';
 import { headAfter, instantOf, keyProofText, type Head } from './seal.ts';
 import { verifyingKey, type VerifyingKey } from '#platform';
 
@@ -51,9 +52,15 @@ export interface VerifierStart extends KeyStanding {
   line: number;
 }
 
+/** What every receipt says of its place in the log. */
+export type PlacedPayload = Pick<Payload, 'issued_at' | 'issuer_id' | 'log' | 'seq' | 'type'> & {
+  durable_seq?: number | undefined;
+  previousReceiptHash?: string | undefined;
+};
+
 /** A signature that is to be checked, by a key that the log has admitted. */
 export interface SignatureCheck {
-  payload: Payload;
+  payload: PlacedPayload;
   key: VerifyingKey;
   message: Uint8Array;
   /** As it stands in the line: hex, if it is any good. */
@@ -127,15 +134,32 @@ export class LogVerifier {
     this.#line += 1;
     const parsed = parseLine(bytes);
     if ('problem' in parsed) return this.#invalid(parsed.problem);
-    const misplaced = this.#misplaced(parsed.payload);
+    const { payload } = parsed;
+    const misplaced = this.#misplaced(payload);
     if (misplaced !== undefined) return this.#invalid(misplaced);
-    const unproved = this.#unproved(parsed, bytes);
+    if (payload.type === 'genesis' && this.#certified(payload)) this.#trust(payload.public_key);
+    const unproved = this.#unproved(payload, parsed.signature, signedBytes(bytes, parsed.text));
     if (unproved !== undefined) return unproved;
-    const wrong = this.#wrongContent(parsed.payload);
+    const wrong = this.#wrongContent(payload);
     if (wrong !== undefined) return this.#invalid(wrong);
-    const receipt = { line: parsed.text, payload: parsed.payload, hash: sha256Text(bytes) };
+    const receipt = { line: parsed.text, payload, hash: sha256Text(bytes) };
     this.#head = headAfter(receipt);
     return receipt;
+  }
+
+  /**
+   * `next` for a line that was found to be in its schema without being taken apart, and whose type promises nothing
+   * else of its content. `message` are the bytes that its signature is over. Answers with the line's hash.
+   */
+  nextPlain(line: PlainLine, bytes: Uint8Array, message: Uint8Array): string | LineProblem {
+    this.#line += 1;
+    const misplaced = this.#misplaced(line);
+    if (misplaced !== undefined) return this.#invalid(misplaced);
+    const unproved = this.#unproved(line, line.signature, message);
+    if (unproved !== undefined) return unproved;
+    const hash = sha256Text(bytes);
+    this.#head = headAfter({ payload: line, hash });
+    return hash;
   }
 
   #invalid(cause: string): LineProblem {
@@ -158,7 +182,7 @@ export class LogVerifier {
   }
 
   /** Checks the place in the chain. */
-  #misplaced(payload: Payload): string | undefined {
+  #misplaced(payload: PlacedPayload): string | undefined {
     const head = this.#head;
     if (head === undefined) {
       if (payload.seq !== 0 || payload.type !== 'genesis')
@@ -182,16 +206,19 @@ export class LogVerifier {
   }
 
   /** Checks key and signature. */
-  #unproved({ payload, signature, text }: ParsedLine, bytes: Uint8Array): LineProblem | undefined {
+  #unproved(
+    payload: PlacedPayload,
+    signature: ParsedLine['signature'],
+    message: Uint8Array,
+  ): LineProblem | undefined {
     if (signature.kid !== payload.issuer_id) return this.#invalid('signature.kid is not issuer_id');
     if (this.#replaced.has(signature.kid)) return this.#invalid('signed by a key that was replaced before');
-    if (payload.type === 'genesis' && this.#certified(payload)) this.#trust(payload.public_key);
     const key = this.#key(signature.kid);
     if (key === undefined) {
       const cause = `signed by the unknown key ${signature.kid}`;
       return { verdict: 'undecidable', line: this.#line, cause };
     }
-    const check = { payload, key, message: signedBytes(bytes, text), signature: signature.sig };
+    const check = { payload, key, message, signature: signature.sig };
     return this.#isSigned(check) ? undefined : this.#invalid(UNSIGNED);
   }
 

@@ -6,7 +6,8 @@ const text = v.pipe(v.string(), v.maxLength(512));
 const nano = v.pipe(v.string(), v.regex(/^(0|[1-9]\d{0,30})$/));
 const signedNano = v.pipe(v.string(), v.regex(/^(0|-?[1-9]\d{0,30})$/));
 const whole = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-const instant = v.pipe(
+/** @internal */
+export const instant = v.pipe(
   v.string(),
   v.regex(/^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/),
   v.check(isRealDate, 'no such date'),
@@ -26,8 +27,11 @@ const id = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{22}$/));
 const kid = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/));
 const hexSignature = v.pipe(v.string(), v.regex(/^[0-9a-f]{128}$/));
 
-/** An empty list would fit an object all of whose members may be absent. */
-const noList = v.check((value: unknown) => !Array.isArray(value), 'expected an object, got a list');
+/**
+ * An empty list would fit an object all of whose members may be absent.
+ * @internal
+ */
+export const noList = v.check((value: unknown) => !Array.isArray(value), 'expected an object, got a list');
 
 const anything = v.pipe(v.unknown(), noList, v.record(v.string(), v.unknown()));
 

@@ -100,7 +100,10 @@ function mergeMembers(draft: Members, common: Members): Members {
 }
 
 /** The head after `receipt`. */
-export function headAfter(receipt: Receipt): Head {
+export function headAfter(receipt: {
+  payload: Pick<Payload, 'issued_at' | 'log' | 'seq'>;
+  hash: string;
+}): Head {
   const { log, seq, issued_at: issuedAt } = receipt.payload;
   return { log, seq, hash: receipt.hash, time: instantOf(issuedAt) };
 }

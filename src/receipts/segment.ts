@@ -4,7 +4,9 @@
  */
 import { leafHash } from './leaf-hash.ts';
 import { parseLine } from './parse-line.ts';
+import { plainLine, signedPart } from './plain-line.ts';
 import { instantOf, type Head } from './seal.ts';
+import { entryOf, sheetOf, type TallyEntry, type TallySheet } from './tally.ts';
 import { wantsSignature, type SignaturePolicy } from './verdict.ts';
 import { checkAtOnce, LogVerifier, type KeyStanding, type Trust } from './log-verifier.ts';
 
@@ -16,6 +18,8 @@ export interface SegmentTask {
   standing: KeyStanding;
   signatures: SignaturePolicy;
   wantsLeaves: boolean;
+  /** Whether its receipts are to be summed up there, and are then looked at by nobody. */
+  wantsSheet?: boolean;
 }
 
 /** A segment in which every line stands, given that its first one does. */
@@ -27,6 +31,7 @@ export interface CleanSegment {
   ends: Uint32Array;
   /** The Merkle leaf of each line, 32 bytes after 32 bytes. */
   leaves?: Uint8Array;
+  sheet?: TallySheet;
   /** The keys that it was verified under, as `standingText` has them. Others may count by the time it is looked at. */
   standing: string;
 }
@@ -47,20 +52,35 @@ export function verifySegment(task: SegmentTask): CleanSegment | undefined {
     (check) => !wantsSignature(signatures, check.payload) || checkAtOnce(check),
   );
   const leaves = wantsLeaves ? new Uint8Array(ends.length * 32) : undefined;
+  const entries: TallyEntry[] | undefined = task.wantsSheet === true ? [] : undefined;
   const before = standingText(verifier.standing);
   let from = 0;
   for (const [index, end] of ends.entries()) {
     const line = bytes.subarray(from, end);
-    const next = verifier.next(line);
-    if ('verdict' in next) return undefined;
+    const entry = entryAfter(verifier, line);
+    if (entry === undefined) return undefined;
+    entries?.push(entry);
     leaves?.set(leafHash(line), index * 32);
     from = end + 1;
   }
   // Whoever comes next must be told of other keys.
   if (standingText(verifier.standing) !== before) return undefined;
   const last = verifier.head as Head;
-  const segment = { first: { log, seq, previous, time }, last, ends, standing: standingText(task.standing) };
-  return leaves === undefined ? segment : { ...segment, leaves };
+  return {
+    ...{ first: { log, seq, previous, time }, last, ends, standing: standingText(task.standing) },
+    ...(leaves && { leaves }),
+    ...(entries && { sheet: sheetOf(entries) }),
+  };
+}
+
+/** What the next line adds, if it stands. */
+function entryAfter(verifier: LogVerifier, line: Uint8Array): TallyEntry | undefined {
+  const plain = plainLine(line);
+  if (plain !== undefined) {
+    return typeof verifier.nextPlain(plain, line, signedPart(line)) === 'string' ? plain.entry : undefined;
+  }
+  const next = verifier.next(line);
+  return 'verdict' in next ? undefined : entryOf(next.payload);
 }
 
 function lineEnds(bytes: Uint8Array): Uint32Array {

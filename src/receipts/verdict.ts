@@ -65,14 +65,17 @@ export interface LogVerdict {
 const LEAVES: ReadonlySet<Payload['type']> = new Set(['decision', 'settlement', 'adjustment']);
 
 /** Whether `policy` wants the signature of a receipt checked that isn't the last. */
-export function wantsSignature(policy: SignaturePolicy, payload: Payload): boolean {
+export function wantsSignature(
+  policy: SignaturePolicy,
+  payload: Pick<Payload, 'issued_at' | 'seq' | 'type'>,
+): boolean {
   if (policy === 'all' || !LEAVES.has(payload.type)) return true;
   if (policy === 'heads') return false;
   return isSince(policy, payload);
 }
 
 /** True from the place on. */
-export function isSince(since: Since, payload: Payload): boolean {
+export function isSince(since: Since, payload: Pick<Payload, 'issued_at' | 'seq'>): boolean {
   if ('fromSeq' in since) return payload.seq >= since.fromSeq;
   return Date.parse(payload.issued_at) >= since.fromTime;
 }

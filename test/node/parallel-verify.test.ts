@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { ThreadPool, verifyLogOnAllCores, type ParallelOptions } from '../../src/node/parallel-verify.ts';
 import type { Receipt } from '../../src/receipts/payloads.ts';
+import { Tally } from '../../src/receipts/tally.ts';
 import { heldHead, type LogVerdict, type VerifyLogOptions } from '../../src/receipts/verdict.ts';
 import { verifyLog } from '../../src/receipts/verify-log.ts';
 import { signerFromSeed } from '../../src/receipts/keys.ts';
@@ -36,6 +37,29 @@ async function expectSame(bytes: Uint8Array, make: () => VerifyLogOptions = () =
     verifyLogOnAllCores(chunked(bytes), trust, { ...options, onReceipt }),
   );
   expect(shared.verdict).toEqual(alone.verdict);
+  // Where nobody looks into receipts, threads sum them up, and buffers are filled again and again.
+  const unseen = { ...options, ...make() };
+  expect(await verifyLogOnAllCores(chunked(bytes), trust, unseen)).toEqual(alone.verdict);
+  const tally = new Tally();
+  let last: string | undefined;
+  const summedUp = await verifyLogOnAllCores(chunked(bytes), trust, {
+    ...{ ...options, ...make() },
+    onReceipt: ({ payload, hash }) => {
+      tally.add(payload);
+      last = hash;
+    },
+    onSheet: (sheet, { hash }) => {
+      tally.addSheet(sheet);
+      last = hash;
+    },
+  });
+  expect(summedUp).toEqual(alone.verdict);
+  const sum = new Tally();
+  for (const { payload } of alone.receipts) sum.add(payload);
+  expect({ totals: tally.totals(), last }).toEqual({
+    totals: sum.totals(),
+    last: alone.receipts.at(-1)?.hash,
+  });
   const plain = ({ line, hash, payload }: Receipt): unknown => ({ line, hash, payload });
   expect(shared.receipts.map(plain)).toEqual(alone.receipts.map(plain));
   return shared.verdict;

@@ -1,7 +1,7 @@
 /** One pass over a log: the verdict, what its receipts add up to, and the receipts of one call. */
 import { open, stat } from 'node:fs/promises';
 import type { Receipt } from '../../receipts/payloads.ts';
-import { Tally, type LogTotals } from '../../receipts/tally.ts';
+import { Tally, type LogTotals, type TallySheet } from '../../receipts/tally.ts';
 import { heldHead, isSince, type Anchor, type LogVerdict, type Since } from '../../receipts/verdict.ts';
 import type { Trust } from '../../receipts/verify.ts';
 import { Reconciler, type BillRow, type Reconciliation } from '../../reconcile.ts';
@@ -52,7 +52,7 @@ export async function auditLog(file: string, trust: Trust, options: AuditOptions
   const trace = options.trace === undefined ? undefined : new CallTrace(options.trace);
   const replay = options.replay === true ? new Replay() : undefined;
   const reconciler = bill === undefined ? undefined : new Reconciler();
-  let last: Receipt | undefined;
+  let last: Pick<Receipt, 'payload' | 'hash'> | undefined;
   const onReceipt = (receipt: Receipt): void => {
     last = receipt;
     const { payload } = receipt;
@@ -63,11 +63,18 @@ export async function auditLog(file: string, trust: Trust, options: AuditOptions
     reconciler?.add(payload, counts);
     options.witness?.add(receipt);
   };
+  const onSheet = (sheet: TallySheet, { payload, hash }: Receipt): void => {
+    // Read now: the bytes behind it are used again.
+    last = { payload, hash };
+    tally.addSheet(sheet);
+  };
+  const isLookedInto = [trace, replay, reconciler, options.witness, since].some((each) => each !== undefined);
   const { size: total } = await stat(file);
   const { onProgress } = options;
   const anchor: Anchor | undefined = options.head && heldHead(options.head.hash, options.head.seq);
   const verdict = await verifyLogOnAllCores(wholeLinesOf(file), trust, {
     onReceipt,
+    ...(!isLookedInto && { onSheet }),
     ...(anchor && { anchor }),
     ...(since && { signatures: since }),
     ...(onProgress && { onProgress: (done) => onProgress(Math.min(done, total), total) }),
@@ -121,17 +128,19 @@ async function* wholeLinesOf(file: string): AsyncGenerator<Uint8Array> {
   const handle = await open(file, 'r');
   try {
     const total = (await handle.stat()).size;
+    // Whoever reads has done with a chunk when it asks for the next.
+    const chunk = Buffer.alloc(CHUNK_BYTES);
     let done = 0;
     let last = NEWLINE;
     for (let waits = 0; done < total || (last !== NEWLINE && waits < TAIL_WAITS);) {
-      const { bytesRead, buffer } = await handle.read(Buffer.alloc(CHUNK_BYTES), 0, CHUNK_BYTES, done);
+      const { bytesRead } = await handle.read(chunk, 0, CHUNK_BYTES, done);
       if (bytesRead === 0) {
         if (done < total) return;
         waits += 1;
         await new Promise((resolve) => setTimeout(resolve, TAIL_WAIT_MS));
         continue;
       }
-      const bytes = upToLineEnd(buffer.subarray(0, bytesRead), total - done);
+      const bytes = upToLineEnd(chunk.subarray(0, bytesRead), total - done);
       done += bytes.length;
       last = bytes.at(-1) as number;
       yield bytes;

@@ -28,8 +28,13 @@ export class CheckpointWitness {
     this.#check = new CheckpointCheck(this.#given, keys);
   }
 
+  /** False where there is no checkpoint to be held against the log: then it needs to see nothing. */
+  get isNeeded(): boolean {
+    return this.#given.length > 0;
+  }
+
   add(receipt: Receipt): void {
-    if (this.#given.length > 0) this.#check.add(receipt);
+    if (this.isNeeded) this.#check.add(receipt);
   }
 
   /** What the checkpoints come to. Remembers the latest that the log bears out. */

@@ -97,7 +97,7 @@ export async function verifyFile(file: string, options: VerifyOptions = {}): Pro
       ...(options.replay === true && { replay: true }),
       ...(bill && { bill }),
       ...(progress && { onProgress: progress }),
-      witness,
+      ...(witness.isNeeded && { witness }),
     });
     const { integrity, receipts } = audit.verdict;
     if (integrity !== 'valid' && receipts === 0 && statSync(file).size > 0 && !(await holdsReceipts(file))) {
