@@ -42,20 +42,18 @@ function usageOf(result: Fields, provider: string): Pick<CallOutcome, 'usage' | 
 /** The end of a call that answered in one piece. Never throws. */
 export function resultOutcome(result: unknown, to: SentTo): CallOutcome {
   const { provider } = to;
-  return attempt<CallOutcome>(
-    () => {
-      const fields = fieldsOf(result);
-      return {
-        outcome: 'ok',
-        ...usageOf(fields, provider),
-        ...strayModel(result, to),
-        ...reportedResponse(fields['response']),
-        ...reportedMetadata(fields['providerMetadata'], fields['usage'], provider),
-      };
-    },
-    // fields of a result may throw when they are read
-    { outcome: 'ok', seenOutputTokens: attempt(() => seenInResult(fieldsOf(result)), 0) },
-  );
+  const outcome = attempt<CallOutcome | undefined>(() => {
+    const fields = fieldsOf(result);
+    return {
+      outcome: 'ok',
+      ...usageOf(fields, provider),
+      ...strayModel(result, to),
+      ...reportedResponse(fields['response']),
+      ...reportedMetadata(fields['providerMetadata'], fields['usage'], provider),
+    };
+  }, undefined);
+  // Fields of a result may throw when they are read; only then is its whole text counted.
+  return outcome ?? { outcome: 'ok', seenOutputTokens: attempt(() => seenInResult(fieldsOf(result)), 0) };
 }
 
 /** An estimate of the output tokens in one part of a stream, of any version. */

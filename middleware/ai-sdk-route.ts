@@ -246,24 +246,26 @@ const SOME_LIMIT = 65_537;
 export function spendRequest(sending: Sending, resolve: ResolveModel | undefined): SpendRequest {
   const wire = readWire(sending);
   const prompt = promptShape(sending.params);
-  const extra = withText(prompt, wire.extraText);
+  const whole = withText(prompt, wire.extraText);
   const features = featuresOf(sending, prompt, wire);
   const limitCanBeSet = withLimit(sending, SOME_LIMIT) !== undefined;
   const unbounded = unboundedIn(sending, wire);
   const limit = limitCanBeSet && wire.limit === undefined ? SOME_LIMIT : wire.limit;
-  return {
+  const provider = namespaceOf(sending.model.provider);
+  const request: SpendRequest = {
     model: wire.model,
-    provider: namespaceOf(sending.model.provider),
+    provider,
     fallbacks: wire.fallbacks,
-    prompt: extra,
-    ...(unbounded !== undefined && { unbounded }),
-    ...(wire.limit !== undefined && { maxOutputTokens: wire.limit }),
+    prompt: whole,
     choices: wire.choices,
-    ...(wire.reasoningTokens !== undefined && { reasoningTokens: wire.reasoningTokens }),
     limitCanBeSet,
-    // what can't be told of its ceiling after all is not sent
-    ...(namespaceOf(sending.model.provider) === 'openrouter' && { ceilingCanBeSet: true }),
-    ...(features.length > 0 && { features }),
     canRoute: (model) => carryOut(sending, { model, limit }, resolve) !== undefined,
   };
+  if (unbounded !== undefined) request.unbounded = unbounded;
+  if (wire.limit !== undefined) request.maxOutputTokens = wire.limit;
+  if (wire.reasoningTokens !== undefined) request.reasoningTokens = wire.reasoningTokens;
+  // what can't be told of its ceiling after all is not sent
+  if (provider === 'openrouter') request.ceilingCanBeSet = true;
+  if (features.length > 0) request.features = features;
+  return request;
 }

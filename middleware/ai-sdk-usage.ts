@@ -10,7 +10,9 @@ import { openRouterCost, openRouterUpstream, wholeOutput } from '../src/wire/rep
 
 /** `openai` of `openai.responses`: whose options a call reads, and whose price list its models are in. */
 export function namespaceOf(provider: unknown): string {
-  return String(provider).split('.')[0]?.trim() ?? '';
+  const text = String(provider);
+  const dot = text.indexOf('.');
+  return (dot < 0 ? text : text.slice(0, dot)).trim();
 }
 
 /** Tokens written to Anthropic's cache, which usage before V3 has no field for. */
@@ -72,25 +74,24 @@ export function reportedUsage(
 ): ReportedUsage | undefined {
   if (!isFields(usage)) return undefined;
   const metadata = fieldsOf(from.metadata);
-  const { noCache, ...parts } = partsOfUsage(usage, metadata);
+  const parts = partsOfUsage(usage, metadata);
+  const { noCache, cacheReadTokens, cacheWriteTokens, reasoningTokens } = parts;
   let { inputTokens, outputTokens } = parts;
   // Anthropic counts cached input apart from the rest; its models before V3 passed that on.
   const countsApart = noCache === undefined && /anthropic|bedrock/.test(from.provider ?? '');
   if (countsApart && typeof inputTokens === 'number') {
-    inputTokens += sum(parts.cacheReadTokens, parts.cacheWriteTokens);
+    inputTokens += sum(cacheReadTokens, cacheWriteTokens);
   }
   const { totalTokens, raw } = usage;
   outputTokens = wholeOutput(inputTokens, outputTokens, totalTokens ?? fieldsOf(raw)['total_tokens']);
   // Converters turn a missing figure into 0; no call has an empty prompt, and what arrived was not nothing.
   if (inputTokens === 0) inputTokens = undefined;
   if (outputTokens === 0 && sum(from.seenOutputTokens) > 0) outputTokens = undefined;
-  return {
-    inputTokens,
-    outputTokens,
-    ...(parts.cacheReadTokens !== undefined && { cacheReadTokens: parts.cacheReadTokens }),
-    ...(parts.cacheWriteTokens !== undefined && { cacheWriteTokens: parts.cacheWriteTokens }),
-    ...(parts.reasoningTokens !== undefined && { reasoningTokens: parts.reasoningTokens }),
-  };
+  const reported: { -readonly [K in keyof ReportedUsage]: unknown } = { inputTokens, outputTokens };
+  if (cacheReadTokens !== undefined) reported.cacheReadTokens = cacheReadTokens;
+  if (cacheWriteTokens !== undefined) reported.cacheWriteTokens = cacheWriteTokens;
+  if (reasoningTokens !== undefined) reported.reasoningTokens = reasoningTokens;
+  return reported;
 }
 
 /**
@@ -119,12 +120,11 @@ export function reportedMetadata(
   const cost = isOpenRouter ? openRouterCost(figures) : (gateway['cost'] ?? perplexity['totalCost']);
   const servedProvider = textOf(told['provider']);
   const providerRef = textOf(gateway['generationId']);
-  return {
-    ...(cost !== undefined && cost !== null && { cost }),
-    ...(isOpenRouter && openRouterUpstream(figures)),
-    ...(servedProvider !== undefined && { servedProvider }),
-    ...(providerRef !== undefined && { providerRef }),
-  };
+  const reported: ReturnType<typeof reportedMetadata> = isOpenRouter ? openRouterUpstream(figures) : {};
+  if (cost !== undefined && cost !== null) reported.cost = cost;
+  if (servedProvider !== undefined) reported.servedProvider = servedProvider;
+  if (providerRef !== undefined) reported.providerRef = providerRef;
+  return reported;
 }
 
 /** The served model and the provider's id for the call, from `response` or a `response-metadata` part. */

@@ -275,18 +275,19 @@ function ownWire(sending: Sending): OptionsWire {
   const budget = added === 'unknown' || added === 0 ? positive(thinkingBudget) : added + 1;
   const unbounded = feeInOptions(options);
   const extraText = textBeside(options);
-  return {
+  const wire: OptionsWire = {
     model: modelOf(sending),
     fallbacks: [
       ...namesIn(fieldsOf(options['anthropic'])['fallbacks']),
       ...namesIn(fieldsOf(options['gateway'])['models']),
     ],
-    ...(limit !== undefined && { limit }),
     choices: 1,
-    ...(budget !== undefined && { reasoningTokens: budget }),
-    ...(unbounded !== undefined && { unbounded }),
-    ...(extraText !== undefined && { extraText }),
   };
+  if (limit !== undefined) wire.limit = limit;
+  if (budget !== undefined) wire.reasoningTokens = budget;
+  if (unbounded !== undefined) wire.unbounded = unbounded;
+  if (extraText !== undefined) wire.extraText = extraText;
+  return wire;
 }
 
 /** What the request of a call will name. */
@@ -303,9 +304,8 @@ export function readWire(sending: Sending): OptionsWire {
   const unreadable =
     UNREADABLE in body ? 'transformRequestBody failed when it was asked what it will send' : undefined;
   const unbounded = fee ?? unreadable ?? wire.unbounded ?? (inPrompt.asksForHour ? HOUR_CACHE : undefined);
-  return {
-    ...wire,
-    ...(unbounded !== undefined && { unbounded }),
-    ...(inPrompt.text !== undefined && { extraText: inPrompt.text }),
-  };
+  const all: OptionsWire = { ...wire };
+  if (unbounded !== undefined) all.unbounded = unbounded;
+  if (inPrompt.text !== undefined) all.extraText = inPrompt.text;
+  return all;
 }

@@ -135,16 +135,15 @@ export function spendGuard(policy: Guarding, options: AiSdkGuardOptions = {}): S
   const adapter = adapterGuard(policy, options.scope);
 
   async function open(model: ModelLike, given: Fields): Promise<Opened> {
-    const { params, scope: layer, ...words } = takeScope(given);
+    const { params, scope: layer, claims, capability } = takeScope(given);
     const asked: Sending = { model, params };
     const signal = given['abortSignal'] as AbortSignal | undefined;
     const request = spendRequest(asked, resolveModel);
-    const call = await adapter.begin({
-      ...request,
-      ...words,
-      ...(layer !== undefined && { scope: layer }),
-      ...(signal !== undefined && { signal }),
-    });
+    if (claims !== undefined) request.claims = claims;
+    if (capability !== undefined) request.capability = capability;
+    if (layer !== undefined) request.scope = layer;
+    if (signal !== undefined) request.signal = signal;
+    const call = await adapter.begin(request);
     const target = call.decision === 'downgrade' ? call.model : undefined;
     let carried: Sending | undefined;
     try {

@@ -40,12 +40,20 @@ export interface CapLayout {
   caps: readonly CapAccount[];
   /** The distinct accounts, in order of first appearance. */
   accounts: readonly AccountSelector[];
-  /** For each of `accounts`, the position of its window in `windows`. */
-  windowOfAccount: readonly number[];
+  /** The same, each with the position of its window in `windows`. */
+  counted: readonly CountedAccount[];
   /** The distinct windows, in order of first appearance: what a decision's `spans` are for. */
   windows: readonly LayoutWindow[];
   /** Every model that one of the caps or rules may send a call to. */
   ladder: readonly string[];
+  /** Keys of the accounts that other calls' holds may make a call wait on, one for each `block` cap. */
+  blocking: readonly string[];
+}
+
+/** An account that a decision counts on, with the position of its window. */
+export interface CountedAccount {
+  account: AccountSelector;
+  window: number;
 }
 
 /** Follows the calendar of a time zone, where minutes and hours roll. */
@@ -107,7 +115,7 @@ function capAccount(policy: Policy, index: number, scope: SpendScope): Omit<CapA
 
 function makeLayout(policies: readonly Policy[], scope: SpendScope): CapLayout {
   const windows = new Map<string, { position: number; window: LayoutWindow }>();
-  const accounts = new Map<string, { account: AccountSelector; window: number }>();
+  const accounts = new Map<string, CountedAccount>();
   const caps = policies.flatMap((policy) =>
     policy.record.caps.map((_, index): CapAccount => {
       const cap = capAccount(policy, index, scope);
@@ -126,9 +134,14 @@ function makeLayout(policies: readonly Policy[], scope: SpendScope): CapLayout {
   return {
     caps,
     accounts: Array.from(accounts.values(), ({ account }) => account),
-    windowOfAccount: Array.from(accounts.values(), ({ window }) => window),
+    counted: [...accounts.values()],
     windows: Array.from(windows.values(), ({ window }) => window),
     ladder: [...new Set([...caps.flatMap(({ cap }) => cap.downgradeTo ?? []), ...routes(policies, scope)])],
+    blocking: caps.flatMap(({ account, cap, policy }) =>
+      account !== undefined && cap.action === 'block' && policy.record.mode === 'enforce'
+        ? [account.key]
+        : [],
+    ),
   };
 }
 
@@ -138,16 +151,15 @@ function routes(policies: readonly Policy[], scope: SpendScope): string[] {
   );
 }
 
-/** The accounts that a decision counts on, each with the position of its window; `uncounted` are caps that don't count. */
+/** The accounts that a decision counts on; `uncounted` are caps that don't count. */
 export function countedAccounts(
-  { accounts, caps, windowOfAccount }: CapLayout,
+  { counted, caps }: CapLayout,
   uncounted: readonly number[] = [],
-): { account: AccountSelector; window: number }[] {
+): readonly CountedAccount[] {
+  if (uncounted.length === 0) return counted;
   // Caps on one account are for the same models, so that one of them speaks for all.
   const left = new Set(uncounted.map((index) => caps[index]?.account?.key));
-  return accounts.flatMap((account, position) =>
-    left.has(account.key) ? [] : [{ account, window: windowOfAccount[position] as number }],
-  );
+  return counted.filter(({ account }) => !left.has(account.key));
 }
 
 // Task and user ids are unbounded; dropping the cache now and then keeps memory flat.
@@ -164,8 +176,36 @@ function numberOf(policy: Policy): number {
   return number;
 }
 
+interface Recent {
+  policies: readonly Policy[];
+  scope: SpendScope;
+  layout: CapLayout;
+}
+
+/** The last layout of each first policy: nearly every call is of the same policies and scope as the one before it. */
+const recent = new WeakMap<Policy, Recent>();
+
 /** The layout of the caps of `policies` for calls of `scope`. The policies must match the scope. */
 export function capLayout(policies: readonly Policy[], scope: SpendScope): CapLayout {
+  const [first] = policies;
+  const last = first && recent.get(first);
+  if (last !== undefined && isSame(last.policies, policies) && isSameScope(last.scope, scope))
+    return last.layout;
+  const layout = keptLayout(policies, scope);
+  if (first !== undefined) recent.set(first, { policies: [...policies], scope: { ...scope }, layout });
+  return layout;
+}
+
+function isSame(one: readonly Policy[], other: readonly Policy[]): boolean {
+  return one.length === other.length && one.every((policy, index) => policy === other[index]);
+}
+
+function isSameScope(one: SpendScope, other: SpendScope): boolean {
+  for (const field of SCOPE_FIELDS) if (one[field] !== other[field]) return false;
+  return true;
+}
+
+function keptLayout(policies: readonly Policy[], scope: SpendScope): CapLayout {
   let name = '';
   for (const policy of policies) name += `${numberOf(policy)},`;
   for (const field of SCOPE_FIELDS) {

@@ -31,8 +31,8 @@ export async function capBalances(
     scope,
   );
   const ends = new Map<string, number>();
-  const selectors = layout.accounts.map((account, position) => {
-    const { kind, calendar } = layout.windows[layout.windowOfAccount[position] as number] as LayoutWindow;
+  const selectors = layout.counted.map(({ account, window }) => {
+    const { kind, calendar } = layout.windows[window] as LayoutWindow;
     const span = (now: number): WindowSpan => {
       const found = spanAt(kind, calendar, now);
       ends.set(account.key, found.end);

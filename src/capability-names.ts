@@ -30,6 +30,7 @@ export function hasCapability(held: readonly string[], required: string): boolea
 
 /** Those of `held` that can matter where these are required: the others need not be recorded. */
 export function relevantCapabilities(held: readonly string[], required: ReadonlySet<string>): string[] {
+  if (held.length === 0) return [];
   const highest = held.reduce((most, name) => Math.max(most, tierOf(name)), -1);
   const asksForTier = [...required].some((name) => tierOf(name) >= 0);
   return [...new Set(held)]

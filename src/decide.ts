@@ -63,7 +63,7 @@ function judge(input: DecideInput, policies: readonly Policy[] | undefined, isSh
     return block('scope_required', { detail: 'tenantId' });
   }
   const kase = caseOf(input, policies ?? [], isShadow);
-  const asked = capsOn(kase, modelsOf(input.request));
+  const asked = capsOn(kase, input.request);
   const nameless = asked.find((index) => capAt(input, index).ref.missing !== undefined);
   if (nameless !== undefined) {
     const missing = capAt(input, nameless).ref.missing as ScopeField;
@@ -86,17 +86,20 @@ function judge(input: DecideInput, policies: readonly Policy[] | undefined, isSh
 
 function caseOf(input: DecideInput, policies: readonly Policy[], isShadow: boolean): Case {
   const bound = new Set(policies.map((policy) => policy.digest));
-  const caps = input.caps.flatMap(({ ref }, index) => (bound.has(ref.policy.digest) ? [index] : []));
-  return {
-    input,
-    policies: policies.map((policy) => policy.record),
-    caps,
-    rules: input.policies.flatMap(({ policy }, index) =>
-      policy.record.rules !== undefined && bound.has(policy.digest) ? bindingRules(policy, index, input) : [],
-    ),
-    isFiltered: caps.some((index) => capAt(input, index).ref.cap.models !== undefined),
-    isShadow,
-  };
+  const caps: number[] = [];
+  let isFiltered = false;
+  for (let index = 0; index < input.caps.length; index++) {
+    const { policy, cap } = capAt(input, index).ref;
+    if (!bound.has(policy.digest)) continue;
+    caps.push(index);
+    if (cap.models !== undefined) isFiltered = true;
+  }
+  const rules: BindingRule[] = [];
+  for (const [index, { policy }] of input.policies.entries()) {
+    if (policy.record.rules !== undefined && bound.has(policy.digest))
+      rules.push(...bindingRules(policy, index, input));
+  }
+  return { input, policies: policies.map(({ record }) => record), caps, rules, isFiltered, isShadow };
 }
 
 function bindingRules({ record }: Policy, policy: number, { scope }: DecideInput): BindingRule[] {
@@ -146,7 +149,7 @@ function judgeUnbound(
     return block(reason, { detail });
   const above = reason === 'unbounded_cost' ? refusePrice(kase, target) : undefined;
   if (above !== undefined) return above;
-  const isOpen = !isCostInPlay(kase, modelsOf(target));
+  const isOpen = !isCostInPlay(kase, target);
   const mayPass =
     isUnpriced && !hasMaximum(kase) && kase.policies.every(({ unknownPrice }) => unknownPrice === 'allow');
   if (reason === 'price_ceiling' || !(isOpen || mayPass)) return block(reason, { detail });
@@ -155,6 +158,6 @@ function judgeUnbound(
 
 function allowReason(kase: Case, target: Target): AllowReason {
   if (kase.policies.length === 0 && kase.input.policies.length > 0) return 'shadow';
-  if (capsOn(kase, modelsOf(target)).length > 0) return 'within_caps';
+  if (capsOn(kase, target).length > 0) return 'within_caps';
   return kase.rules.length > 0 ? 'within_rules' : 'no_caps';
 }

@@ -98,6 +98,10 @@ function wordTokens(length: number, vowels: number, isCapitals: boolean): number
   return length <= 20 ? 1 + (length - 7) / 9 : length / 1.95;
 }
 
+function partTokens(kind: number, length: number, vowels: number): number {
+  return kind === DIGIT ? Math.ceil(length / 3) : wordTokens(length, vowels, kind === UPPER);
+}
+
 /**
  * Tokens of a run of ASCII letters and digits that begins at `start`: words and camelCase by their parts,
  * numbers by threes, and what changes its kind too often (base64, hex, UUIDs, keys) by its length.
@@ -109,24 +113,22 @@ function runTokens(text: string, start: number, end: number): number {
   let vowels = 0;
   let digits = 0;
   let previous = ASCII_CLASS[text.charCodeAt(start)] as number;
-  const close = (at: number): void => {
-    const length = at - partStart;
-    if (previous === DIGIT) tokens += Math.ceil(length / 3);
-    else tokens += wordTokens(length, vowels, previous === UPPER);
-    parts += 1;
-    partStart = at;
-    vowels = 0;
-  };
   for (let i = start; i < end; i++) {
     const unit = text.charCodeAt(i);
     const kind = ASCII_CLASS[unit] as number;
     const isSamePart = kind === previous || (previous === UPPER && kind === LOWER && i - partStart === 1);
-    if (!isSamePart) close(i);
+    if (!isSamePart) {
+      tokens += partTokens(previous, i - partStart, vowels);
+      parts += 1;
+      partStart = i;
+      vowels = 0;
+    }
     previous = kind;
     vowels += IS_VOWEL[unit] as number;
     if (kind === DIGIT) digits += 1;
   }
-  close(end);
+  tokens += partTokens(previous, end - partStart, vowels);
+  parts += 1;
   const length = end - start;
   if (length < 8 || parts < 3 || length >= parts * 4.5) return tokens;
   const isCamel = digits === 0 && length >= parts * 3;

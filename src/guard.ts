@@ -7,6 +7,7 @@ import { capBalances, type CapBalance } from './balances.ts';
 import { presentedCapabilities } from './capability.ts';
 import { writeFreeze, writeGrant, type ControlNote, type GrantRequest } from './control.ts';
 import { decide, type CapState, type DecideInput, type Decision } from './decide.ts';
+import type { PresentedCapability } from './decide/types.ts';
 import { AgentGuardBlockedError, AgentGuardError, type BlockReason, type CapInfo } from './errors.ts';
 import { blockMessage, capInfo, ruleInfo } from './explain.ts';
 import { guardedCall, unguardedCall, type GuardedCall, type Settlement } from './guarded-call.ts';
@@ -28,7 +29,7 @@ import { requestProblem, type SpendRequest } from './request.ts';
 import type { SettledCost } from './settlement.ts';
 import { GUARD, type ReconcileOptions, type SpendCharge, type SpendGuard } from './spend-guard.ts';
 import { Teller } from './teller.ts';
-import { accountsInTheWay, blockAccounts, pause } from './waiting.ts';
+import { accountsInTheWay, pause } from './waiting.ts';
 import type { Receipt } from './receipts/payloads.ts';
 import { decisionDraft, expiryDrafts, foundationDrafts } from './record.ts';
 import { currentCapabilities, currentScope, layerScopes, type SpendScope } from './scope.ts';
@@ -116,9 +117,11 @@ class Guard implements SpendGuard {
 
   async begin(request: SpendRequest): Promise<GuardedCall> {
     if (!this.#settings.enabled) return unguardedCall(request);
-    const prepared = await this.#prepare(request);
+    const ready = this.#prepare(request);
+    // Only signed capabilities take time; every await that isn't needed would be felt.
+    const prepared = ready instanceof Promise ? await ready : ready;
     this.#tellOfPrices();
-    return this.#begin(prepared, request.provider, request.signal);
+    return await this.#begin(prepared, request.provider, request.signal);
   }
 
   /** Synced prices that can't be used are told once each time they change. */
@@ -139,7 +142,7 @@ class Guard implements SpendGuard {
   }
 
   /** Makes a request ready; its signed capabilities are verified here, before the ledger is asked. */
-  async #prepare(request: SpendRequest): Promise<Prepared> {
+  #prepare(request: SpendRequest): Prepared | Promise<Prepared> {
     const problem = requestProblem(request);
     if (problem !== undefined) throw new AgentGuardError('invalid_config', problem);
     this.#settings.refresh();
@@ -149,9 +152,10 @@ class Guard implements SpendGuard {
       ...(request.capability === undefined ? [] : [request.capability].flat()),
     ];
     const presented = presentedCapabilities(tokens, this.#settings.capabilities, now);
-    const capabilities = Array.isArray(presented) ? presented : await presented;
     const cachedTokens = (scope: SpendScope, model: string): number => this.#caches.tokens(scope, model, now);
-    return prepare(request, this.#settings, { capabilities, cachedTokens });
+    const ready = (capabilities: readonly PresentedCapability[]): Prepared =>
+      prepare(request, this.#settings, { capabilities, cachedTokens });
+    return presented instanceof Promise ? presented.then(ready) : ready(presented);
   }
 
   async charge({ label, usd, scope, claims, signal }: SpendCharge): Promise<Settlement> {
@@ -262,19 +266,19 @@ class Guard implements SpendGuard {
   async #decided(begun: Begun, signal: AbortSignal | undefined): Promise<Outcome> {
     const { id, prepared } = begun;
     const { waitForHoldsMs } = this.#settings;
+    const mayWait = waitForHoldsMs > 0;
+    let inTheWay = mayWait ? this.#queue.busyAmong(prepared.layout.blocking) : [];
+    if (inTheWay.length === 0) {
+      const answer = await this.#attempt(begun, mayWait);
+      if ('decided' in answer) return answer.decided;
+      ({ inTheWay } = answer);
+    }
     const attempt = async (last: boolean): Promise<Answer<Outcome>> => {
       const answer = await this.#attempt(begun, !last);
       // The caller may have left the queue while the decision was being written: the call never leaves.
       if (signal?.aborted && 'decided' in answer) await answer.decided.call?.settle({ outcome: 'not_sent' });
       return answer;
     };
-    const mayWait = waitForHoldsMs > 0;
-    let inTheWay: readonly string[] = mayWait ? this.#queue.busyAmong(blockAccounts(prepared)) : [];
-    if (inTheWay.length === 0) {
-      const answer = await attempt(!mayWait);
-      if ('decided' in answer) return answer.decided;
-      ({ inTheWay } = answer);
-    }
     this.#settings.tell({ type: 'wait', callId: id, requestedModel: prepared.request.model });
     return this.#queue.wait(inTheWay, attempt, waitForHoldsMs, signal);
   }
@@ -306,12 +310,11 @@ class Guard implements SpendGuard {
       ];
       return { drafts, result: { decided } };
     };
-    const committed = await this.#ledger
+    const { result, receipts } = await this.#ledger
       .transact(prepared.layout.accounts, body, signing)
       .catch((error: unknown) => {
         throw this.#unavailable(prepared, id, error);
       });
-    const { result, receipts } = committed;
     if ('inTheWay' in result) return result;
     if ('ask' in result.decided) return { decided: result.decided };
     const receipt = receipts.at(-1) as Receipt;

@@ -42,7 +42,7 @@ export class HoldQueue {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Those of `accounts` that earlier calls wait for, so that a newcomer must queue behind them. */
-  busyAmong(accounts: readonly string[]): string[] {
+  busyAmong(accounts: readonly string[]): readonly string[] {
     return accounts.filter((account) => this.#lines.has(account));
   }
 

@@ -11,11 +11,18 @@ export type SigningKey = Uint8Array;
 export type VerifyingKey = Uint8Array;
 
 export function sha256(data: Uint8Array | string): Uint8Array {
-  return nobleSha256(typeof data === 'string' ? new TextEncoder().encode(data) : data);
+  return nobleSha256(typeof data === 'string' ? briefUtf8(data) : data);
 }
 
 export function sha256Hex(data: Uint8Array | string): string {
   return toHex(sha256(data));
+}
+
+const encoder = new TextEncoder();
+
+/** The UTF-8 of `text`, to be read at once: the next call may write over it. */
+export function briefUtf8(text: string): Uint8Array {
+  return encoder.encode(text);
 }
 
 const HEX_CODES: readonly (readonly [number, number])[] = Array.from({ length: 256 }, (_, byte) => {

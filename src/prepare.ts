@@ -46,7 +46,7 @@ export interface PrepareOptions extends EstimateSettings {
 class Uncarried {
   /** The models that were asked about and can't be reached. */
   readonly found: string[] = [];
-  readonly #answers = new Map<string, boolean>();
+  #answers: Map<string, boolean> | undefined;
   readonly #canRoute: (model: string) => boolean;
 
   constructor(canRoute: (model: string) => boolean) {
@@ -54,6 +54,7 @@ class Uncarried {
   }
 
   has(model: string): boolean {
+    this.#answers ??= new Map();
     let answer = this.#answers.get(model);
     if (answer === undefined) {
       answer = !this.#canRoute(model);
@@ -78,23 +79,19 @@ export interface Prepared {
   uncarried: Uncarried;
 }
 
+type Matched = Pick<Prepared, 'scope' | 'scopeConflict' | 'requireTenant' | 'policies' | 'layout'>;
+
 /** The scope and the policies of a call. */
-function matchPolicies(
-  layer: SpendScope | undefined,
-  options: PrepareOptions,
-): Pick<Prepared, 'scope' | 'scopeConflict' | 'requireTenant' | 'policies' | 'layout'> {
+function matchPolicies(layer: SpendScope | undefined, options: PrepareOptions): Matched {
   checkScope('scope', layer);
   const surrounding = currentScope();
   const { scope, conflict } = layerScopes([options.scope, surrounding, layer]);
   const scopeConflict = carriedConflict(surrounding) ?? conflict;
   const policies = options.policies.filter((policy) => scopeMatches(policy.record.scope, scope));
-  return {
-    scope,
-    ...(scopeConflict !== undefined && { scopeConflict }),
-    requireTenant: options.requireScope,
-    policies,
-    layout: capLayout(policies, scope),
-  };
+  const layout = capLayout(policies, scope);
+  const matched: Matched = { scope, requireTenant: options.requireScope, policies, layout };
+  if (scopeConflict !== undefined) matched.scopeConflict = scopeConflict;
+  return matched;
 }
 
 /** Stands for what has no price of its own, so that its unbounded cost is what it is refused for. */
@@ -213,18 +210,11 @@ export function decideInput(
   const { layout, policies } = prepared;
   const spans = layout.windows.map(({ kind, calendar }) => spanAt(kind, calendar, view.now));
   const { marks, now } = view;
-  const frozen = marks.frozen(prepared.scope);
-  const replayed = (prepared.request.capabilities ?? []).flatMap(({ issuer, jti }, index) =>
-    issuer !== undefined && jti !== undefined && marks.isUsed(issuer, jti) ? [index] : [],
-  );
+  const { scopeConflict, request } = prepared;
   const input: DecideInput = {
     now,
     scope: prepared.scope,
-    ...(prepared.scopeConflict !== undefined && { scopeConflict: prepared.scopeConflict }),
     requireTenant: prepared.requireTenant,
-    ...(frozen !== undefined && { frozen }),
-    ...(replayed.length > 0 && { replayed }),
-    ...(approved.length > 0 && { approved }),
     clockWrong: view.now - view.wall > CLOCK_TOLERANCE_MS,
     // The host that wrote `effectiveFrom` may be ahead of the ledger's clock; that must not block its calls.
     policies: policies.map((policy) => ({
@@ -232,10 +222,18 @@ export function decideInput(
       effective: policy.effectiveFrom <= Math.max(hostNow, view.now),
     })),
     caps: layout.caps.map((ref) => capState(ref, prepared.scope, view, spans)),
-    request: prepared.request,
+    request,
     prices: prepared.prices,
     uncarried: prepared.uncarried,
   };
+  const frozen = marks.frozen(prepared.scope);
+  const replayed = request.capabilities?.flatMap(({ issuer, jti }, index) =>
+    issuer !== undefined && jti !== undefined && marks.isUsed(issuer, jti) ? [index] : [],
+  );
+  if (scopeConflict !== undefined) input.scopeConflict = scopeConflict;
+  if (frozen !== undefined) input.frozen = frozen;
+  if (replayed !== undefined && replayed.length > 0) input.replayed = replayed;
+  if (approved.length > 0) input.approved = approved;
   return { input, spans };
 }
 
@@ -250,10 +248,15 @@ function capState(
   const { id } = ref.policy.record;
   const granted = marks.granted({ policy: id, cap: ref.index, window: ref.cap.window, scope }, now);
   const rung = ref.task === undefined ? undefined : marks.rung(ref.task, now);
-  const more = { ...(granted > 0n && { granted }), ...(rung !== undefined && { rung }) };
   const span = ref.window === undefined ? undefined : spans[ref.window];
-  if (ref.account === undefined || span === undefined)
-    return { ref, spent: 0n, held: 0n, resetsAt: 0, ...more };
-  const { spent, held } = view.amounts(ref.account, span);
-  return { ref, spent, held, resetsAt: span.end, ...more };
+  const state: CapState = { ref, spent: 0n, held: 0n, resetsAt: 0 };
+  if (ref.account !== undefined && span !== undefined) {
+    const { spent, held } = view.amounts(ref.account, span);
+    state.spent = spent;
+    state.held = held;
+    state.resetsAt = span.end;
+  }
+  if (granted > 0n) state.granted = granted;
+  if (rung !== undefined) state.rung = rung;
+  return state;
 }

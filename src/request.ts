@@ -175,42 +175,39 @@ export function requestFacts(
   wholeNumber('reasoningTokens', request.reasoningTokens, 0, MAX_TOKENS);
   wholeNumber('cachedTokens', request.cachedTokens, 0, MAX_TOKENS);
   const cachedTokens = request.cachedTokens ?? around.cachedTokens;
-  const features = MODEL_FEATURES.filter((feature) => request.features?.includes(feature));
+  const asked = request.features ?? [];
+  const features = asked.length === 0 ? asked : MODEL_FEATURES.filter((feature) => asked.includes(feature));
   const claims = relevantCapabilities(around.claims, asksFor);
   const { capabilities } = around;
   const fallbacks = (request.fallbacks ?? []).map(nameText);
-  return {
+  const facts: RequestFacts = {
     model: nameText(request.model),
     fallbacks,
-    ...(isAboutModels && request.provider !== undefined && { provider: nameText(request.provider) }),
     input: inputBound(request, [...fallbacks, ...ladder], options),
-    ...(ladder.length > 0 && cachedTokens > 0 && { cachedTokens }),
-    ...(hasCeiling && request.ceilingCanBeSet === true && { ceilingCanBeSet: true }),
-    ...(features.length > 0 && (ladder.length > 0 || hasCeiling) && { features }),
-    ...(claims.length > 0 && { claims }),
-    ...(capabilities.length > 0 && {
-      capabilities: capabilities.map((each) => ({
-        ...each,
-        names: relevantCapabilities(each.names, asksFor),
-      })),
-    }),
-    ...(request.maxOutputTokens !== undefined && { maxOutputTokens: request.maxOutputTokens }),
     choices: request.choices ?? 1,
-    ...(request.reasoningTokens !== undefined && { reasoningTokens: request.reasoningTokens }),
-    ...(request.hourCache === true && { hourCache: true as const }),
-    ...mediaOf(request.prompt),
     limitCanBeSet: request.limitCanBeSet ?? true,
   };
+  if (isAboutModels && request.provider !== undefined) facts.provider = nameText(request.provider);
+  if (ladder.length > 0 && cachedTokens > 0) facts.cachedTokens = cachedTokens;
+  if (hasCeiling && request.ceilingCanBeSet === true) facts.ceilingCanBeSet = true;
+  if (features.length > 0 && (ladder.length > 0 || hasCeiling)) facts.features = features;
+  if (claims.length > 0) facts.claims = claims;
+  if (capabilities.length > 0)
+    facts.capabilities = capabilities.map((each) => ({
+      ...each,
+      names: relevantCapabilities(each.names, asksFor),
+    }));
+  if (request.maxOutputTokens !== undefined) facts.maxOutputTokens = request.maxOutputTokens;
+  if (request.reasoningTokens !== undefined) facts.reasoningTokens = request.reasoningTokens;
+  if (request.hourCache === true) facts.hourCache = true;
+  addMedia(facts, request.prompt);
+  return facts;
 }
 
 /** What of a prompt may have rates of its own. */
-function mediaOf(prompt: PromptShape | undefined): Pick<RequestFacts, 'audio' | 'images'> {
-  const { images, files } = prompt ?? {};
-  const hasAudio = files?.some(({ mediaType }) => /^(audio|video)\//i.test(mediaType)) ?? false;
-  return {
-    ...(hasAudio && { audio: true as const }),
-    ...(images !== undefined && images.length > 0 && { images: images.length }),
-  };
+function addMedia(facts: RequestFacts, { images, files }: Partial<PromptShape> = {}): void {
+  if (files?.some(({ mediaType }) => /^(audio|video)\//i.test(mediaType))) facts.audio = true;
+  if (images !== undefined && images.length > 0) facts.images = images.length;
 }
 
 /** One bound for every model that may get the prompt, for they make different numbers of tokens of it. */

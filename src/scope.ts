@@ -55,7 +55,9 @@ const encoder = new TextEncoder();
 function isScopeValue(value: unknown): boolean {
   if (typeof value !== 'string' || value === '' || value.length > 128) return false;
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  return value.isWellFormed() && !/[\u0000-\u001f\u007f]/.test(value) && encoder.encode(value).length <= 128;
+  const isText = value.isWellFormed() && !/[\u0000-\u001f\u007f]/.test(value);
+  // Three bytes for each unit at most: what is short needs no count.
+  return isText && (value.length * 3 <= 128 || encoder.encode(value).length <= 128);
 }
 
 /** True for what has no field of its own and isn't just an empty object: a promise, a response, a map. */

@@ -113,19 +113,21 @@ export function settledCost(outcome: CallOutcome, against: SettledAgainst): Sett
   const reported = reportedCost(outcome.cost);
   const { at, request } = against;
   const { images = 0 } = request;
-  const computed = known && against.price && costOf(against.price, known, { ...(at && { at }), images });
-  const facts = {
-    ...(reported !== undefined && { reported }),
-    ...upstreamFacts(outcome, reported),
-    ...(computed !== undefined && { computed }),
-    ...(known ? { usage: known } : { unknownUsage: (usage as { unknown: string }).unknown }),
-  };
+  const computed =
+    known && against.price && costOf(against.price, known, at === undefined ? { images } : { at, images });
+  let cost: SettledCost;
   // Libraries and BYOK accounts turn "not reported" into 0, so a zero counts only where the tokens agree.
-  if (reported !== undefined && (reported > 0n || computed === 0n)) {
-    return { amount: reported, source: 'provider', ...facts };
-  }
-  if (computed !== undefined) return { amount: computed, source: 'tokens', ...facts };
-  return { ...highEstimate(outcome, against), ...facts };
+  if (reported !== undefined && (reported > 0n || computed === 0n))
+    cost = { amount: reported, source: 'provider' };
+  else if (computed !== undefined) cost = { amount: computed, source: 'tokens' };
+  else cost = highEstimate(outcome, against);
+  if (reported !== undefined) cost.reported = reported;
+  if (outcome.isByok === true || outcome.upstreamCost !== undefined)
+    Object.assign(cost, upstreamFacts(outcome, reported));
+  if (computed !== undefined) cost.computed = computed;
+  if ('unknown' in usage) cost.unknownUsage = usage.unknown;
+  else cost.usage = usage;
+  return cost;
 }
 
 function highEstimate(outcome: CallOutcome, { request, route, hold, price }: SettledAgainst): SettledCost {

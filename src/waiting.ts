@@ -1,14 +1,6 @@
 /** Which accounts a call may have to wait on. */
 import type { DecideInput } from './decide.ts';
 import type { NanoUsd } from './money.ts';
-import type { Prepared } from './prepare.ts';
-
-/** The accounts of the caps that may make a call wait. */
-export function blockAccounts({ layout }: Prepared): string[] {
-  return layout.caps.flatMap(({ account, cap, policy }) =>
-    account !== undefined && cap.action === 'block' && policy.record.mode === 'enforce' ? [account.key] : [],
-  );
-}
 
 /** The accounts on which other calls' holds leave no room for `cost`. */
 export function accountsInTheWay({ caps }: DecideInput, cost: NanoUsd): string[] {

@@ -1,7 +1,7 @@
 /** Caps: whether a bounded call fits, and what is in its way. */
 import { maxOf, type NanoUsd } from '../money.ts';
 import { outputThatFits, worstCaseCost } from '../pricing/price.ts';
-import { actionOf, amountOf, block, capAt, capsOn, modelsOf, type Case } from './case.ts';
+import { actionOf, amountOf, block, capAt, capsOn, type Case } from './case.ts';
 import { boundedPrices } from './cost.ts';
 import type { Decision, Route } from './types.ts';
 
@@ -29,7 +29,7 @@ function refuseMaximum({ input, policies }: Case, cost: NanoUsd): Decision | und
 function refusalBy(kase: Case, route: Route, cost: NanoUsd): Decision | undefined {
   let held: Decision | undefined;
   let spent: Decision | undefined;
-  for (const index of capsOn(kase, modelsOf(route))) {
+  for (const index of capsOn(kase, route)) {
     if (actionOf(kase, index) !== 'block') continue;
     const cap = capAt(kase.input, index);
     const amount = amountOf(cap);
@@ -47,7 +47,7 @@ function refusalBy(kase: Case, route: Route, cost: NanoUsd): Decision | undefine
 
 /** The first `ask` cap that the call would pass and that nobody has said yes to. */
 function askedBy(kase: Case, route: Route, cost: NanoUsd): Decision | undefined {
-  for (const index of capsOn(kase, modelsOf(route))) {
+  for (const index of capsOn(kase, route)) {
     if (actionOf(kase, index) !== 'ask' || kase.input.approved?.includes(index) === true) continue;
     const cap = capAt(kase.input, index);
     const before = cap.ref.cap.window === 'per_call' ? 0n : cap.spent + cap.held;
@@ -69,7 +69,7 @@ function clampRoute(
   const { tokens } = request.input;
   const prices = boundedPrices(kase, route);
   let limit = route.maxOutputTokens ?? 0;
-  for (const index of capsOn(kase, modelsOf(route))) {
+  for (const index of capsOn(kase, route)) {
     if (actionOf(kase, index) !== 'block') continue;
     const cap = capAt(input, index);
     const room = amountOf(cap) - cap.spent - cap.held;

@@ -74,9 +74,11 @@ export function countsModels(input: DecideInput, index: number, models: readonly
   return concernsAny(input, capAt(input, index).ref.cap.models, models);
 }
 
-/** The caps that bind a call which may go to `models`. */
-export function capsOn({ input, caps, isFiltered }: Case, models: readonly string[]): readonly number[] {
-  return isFiltered ? caps.filter((index) => countsModels(input, index, models)) : caps;
+/** The caps that bind a call which may go to `target`. */
+export function capsOn({ input, caps, isFiltered }: Case, target: Target): readonly number[] {
+  if (!isFiltered) return caps;
+  const models = modelsOf(target);
+  return caps.filter((index) => countsModels(input, index, models));
 }
 
 /** True when a signed capability says what the call may cost at most. */
@@ -84,8 +86,8 @@ export function hasMaximum({ input, policies }: Case): boolean {
   return policies.length > 0 && input.request.capabilities?.some(({ max }) => max !== undefined) === true;
 }
 
-/** True when something depends on what a call to `models` costs: a cap that can refuse it, or a capability's maximum. */
-export function isCostInPlay(kase: Case, models: readonly string[]): boolean {
+/** True when something depends on what a call to `target` costs: a cap that can refuse it, or a capability's maximum. */
+export function isCostInPlay(kase: Case, target: Target): boolean {
   if (hasMaximum(kase)) return true;
-  return capsOn(kase, models).some((index) => actionOf(kase, index) !== 'allow');
+  return capsOn(kase, target).some((index) => actionOf(kase, index) !== 'allow');
 }

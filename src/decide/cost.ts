@@ -129,7 +129,7 @@ function limitedRoute(kase: Case, target: Target, candidates: readonly Price[]):
     return { ...base, maxOutputTokens: request.maxOutputTokens, limit: 'own' };
   }
   const maxima = candidates.map(({ row }) => row.maxOutputTokens);
-  if (!isCostInPlay(kase, modelsOf(target))) return { ...base, limit: 'none' };
+  if (!isCostInPlay(kase, target)) return { ...base, limit: 'none' };
   if (!request.limitCanBeSet) {
     // Whichever model serves writes as much as it likes.
     if (maxima.includes(undefined)) return undefined;

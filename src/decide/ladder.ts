@@ -26,7 +26,7 @@ function ladderOf({ ref, rung }: CapState): readonly string[] {
 
 /** The caps that ask for a cheaper model. */
 export function demandsOn(kase: Case, standing: Standing): number[] {
-  return capsOn(kase, modelsOf(standing.target)).filter(
+  return capsOn(kase, standing.target).filter(
     (index) =>
       actionOf(kase, index) === 'downgrade' &&
       isTriggered(capAt(kase.input, index), standing.bound.cost) &&
@@ -99,7 +99,7 @@ function reach(kase: Case, model: string): Exclude<Bound, { reason: string }> | 
   const { input } = kase;
   if (input.uncarried.has(model) || !canServe(input, model)) return undefined;
   const target: Target = { model, fallbacks: [] };
-  if (capsOn(kase, [model]).some((index) => capAt(input, index).ref.missing !== undefined)) return undefined;
+  if (capsOn(kase, target).some((index) => capAt(input, index).ref.missing !== undefined)) return undefined;
   if ((refuseTarget(kase, target) ?? refusePrice(kase, target)) !== undefined) return undefined;
   const bound = boundCost(kase, target);
   return 'reason' in bound ? undefined : bound;

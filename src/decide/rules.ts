@@ -35,11 +35,14 @@ export function refuseCapability({ input, policies }: Case): Decision | undefine
 
 /** The rules that are about a call which may go to `models`. */
 export function rulesOn({ input, rules }: Case, models: readonly string[]): readonly BindingRule[] {
-  return rules.filter(({ rule }) => concernsAny(input, rule.when?.models, models));
+  return rules.length === 0
+    ? rules
+    : rules.filter(({ rule }) => concernsAny(input, rule.when?.models, models));
 }
 
 /** What the rules say against a call to `target`, but for its price. */
 export function refuseTarget(kase: Case, target: Target): Decision | undefined {
+  if (kase.rules.length === 0) return undefined;
   const { request } = kase.input;
   const models = modelsOf(target);
   const rules = rulesOn(kase, models);
@@ -93,7 +96,7 @@ function lower(a: bigint | undefined, b: bigint | undefined): bigint | undefined
 
 /** The strictest of all ceilings on a call that may go to `target`; `undefined` when there is none. */
 export function ceilingOn(kase: Case, target: Target): Limits | undefined {
-  if (kase.input.request.fixedCost !== undefined) return undefined;
+  if (kase.rules.length === 0 || kase.input.request.fixedCost !== undefined) return undefined;
   let found: Limits | undefined;
   for (const place of rulesOn(kase, modelsOf(target))) {
     const { maxPrice } = place.rule;

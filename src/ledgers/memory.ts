@@ -7,6 +7,7 @@ import { checkedSigner } from '../receipts/signers.ts';
 import type { Draft, Payload, Receipt } from '../receipts/payloads.ts';
 import type { WindowSpan } from '../windows.ts';
 import type { Balance, Committed, Ledger, LedgerView, TransactOptions, Transaction } from './ledger.ts';
+import { LineStore } from './line-store.ts';
 import { sealInto, sealPreamble } from './sealing.ts';
 import { LedgerState } from './state.ts';
 
@@ -29,7 +30,7 @@ export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
       : checkedSigner('memoryLedger: signer', options.signer);
   const now = options.now ?? Date.now;
   // Lines only: what a receipt says is short-lived, and keeping it would cost the garbage collector dearly.
-  const lines: string[] = [];
+  const lines = new LineStore();
   const state = new LedgerState({ log: options.logId ?? randomId(), seq: -1, hash: '', time: 0 });
   // Windows that were over by a wrong clock count again when it is set back. Every line is kept here anyway.
   state.keepEverything();
@@ -72,7 +73,7 @@ export function memoryLedger(options: MemoryLedgerOptions = {}): Ledger {
       }
     },
     async *read(from = 0): AsyncIterable<Receipt> {
-      for (let seq = from; seq < lines.length; seq++) yield receiptOf(lines[seq] as string);
+      for (let seq = from; seq < lines.length; seq++) yield receiptOf(lines.at(seq));
     },
     async balances(
       accounts: readonly (AccountSelector & { span(now: number): WindowSpan })[],

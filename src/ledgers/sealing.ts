@@ -37,13 +37,13 @@ export function sealInto(
   log: Receipt[],
   drafts: readonly Draft[],
   state: LedgerState,
-  { durableSeq, ...options }: SealOptions,
+  options: SealOptions,
 ): Receipt[] {
   const sealed: Receipt[] = [];
   let { head } = state;
   for (const draft of drafts) {
-    const first = sealed.length === 0 && durableSeq !== undefined;
-    const receipt = seal(draft, head, first ? { ...options, durableSeq } : options);
+    const { signer, now } = options;
+    const receipt = seal(draft, head, sealed.length === 0 ? options : { signer, now });
     head = headAfter(receipt);
     sealed.push(receipt);
   }
@@ -67,16 +67,15 @@ export interface PreambleOptions extends SealOptions {
  * Seals what must come before a transaction's own receipts: genesis in an empty log, the hand-over of a log whose own
  * key has changed, and a key that is new to it. Throws `AgentGuardError` for a key that another has replaced.
  */
-export function sealPreamble(
-  log: Receipt[],
-  state: LedgerState,
-  { signer, ledgerName, ledgerSigner, ledgerKeys = { former: [] }, ...options }: PreambleOptions,
-): void {
-  const own = { ...options, signer: ledgerSigner };
-  if (state.head.seq < 0)
-    sealInto(log, [genesisDraft(ledgerName, { ...ledgerKeys, signer: ledgerSigner })], state, own);
+export function sealPreamble(log: Receipt[], state: LedgerState, options: PreambleOptions): void {
+  const { signer, ledgerSigner } = options;
+  if (state.head.seq < 0) {
+    const { ledgerName, ledgerKeys = { former: [] } } = options;
+    const genesis = genesisDraft(ledgerName, { ...ledgerKeys, signer: ledgerSigner });
+    sealInto(log, [genesis], state, { ...options, signer: ledgerSigner });
+  }
   if (state.own !== undefined && state.own !== ledgerSigner.kid) {
-    const former = formerSigner(state, state.own, ledgerSigner, ledgerKeys.former);
+    const former = formerSigner(state, state.own, ledgerSigner, options.ledgerKeys?.former ?? []);
     const handOver = keyDraft(state.head, ledgerSigner, state.own);
     sealInto(log, [handOver], state, { ...options, signer: former });
   }
@@ -86,7 +85,8 @@ export function sealPreamble(
       `signingKeys: the log has replaced the key ${signer.kid}; use the key that took its place, or a new one`,
     );
   }
-  if (!state.keys.has(signer.kid)) sealInto(log, [keyDraft(state.head, signer)], state, own);
+  if (!state.keys.has(signer.kid))
+    sealInto(log, [keyDraft(state.head, signer)], state, { ...options, signer: ledgerSigner });
 }
 
 /** What hands a log over from its own key to the one that shall take its place. */

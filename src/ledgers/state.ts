@@ -8,6 +8,7 @@ import { ROLLING, TASK_IDLE_DAYS, type WindowKind, type WindowSpan } from '../wi
 import type { Amounts, AwaitedTruth, Hold, LedgerView } from './ledger.ts';
 import { Marks } from './marks.ts';
 import { RecentMap } from './recent-map.ts';
+import { View } from './view.ts';
 
 /** One window, or sub-bucket of a rolling window, of one account. */
 export interface Bucket extends Amounts {
@@ -169,7 +170,7 @@ export class LedgerState {
   }
 
   /** The amounts as they will be when the receipts of `due` holds are written: their amounts are spent. */
-  #amountsAfter(due: readonly Hold[], account: AccountSelector, span: WindowSpan, now: number): Amounts {
+  amountsAfter(due: readonly Hold[], account: AccountSelector, span: WindowSpan, now: number): Amounts {
     const amounts = this.amounts(account, span, now);
     const length = ROLLING[account.window]?.length;
     for (const hold of due) {
@@ -183,27 +184,17 @@ export class LedgerState {
     return amounts;
   }
 
+  ended(call: string): 'settled' | 'expired' | undefined {
+    return this.#ended.get(call);
+  }
+
   knows(digest: string): boolean {
     return this.policies.has(digest) || this.prices.has(digest);
   }
 
   /** The state as a transaction sees it. */
   view(wall: number): LedgerView {
-    const now = Math.max(Math.floor(wall), this.head.time);
-    return {
-      now,
-      wall,
-      head: this.head,
-      amounts: (account, span) => this.#amountsAfter(this.dueHolds(now), account, span, now),
-      hold: (call) => this.holds.get(call),
-      ended: (call) => this.#ended.get(call),
-      awaited: (call) => this.awaited.get(call),
-      allAwaited: () => [...this.awaited.values()],
-      dueHolds: () => this.dueHolds(now),
-      knows: (digest) => this.knows(digest),
-      signers: this.keys,
-      marks: this.marks,
-    };
+    return new View(this, wall);
   }
 
   #replace(old: string, kid: string): void {

@@ -25,6 +25,17 @@ export function sha256Hex(data: Uint8Array | string): string {
   return hash('sha256', data, 'hex');
 }
 
+const scratch = Buffer.allocUnsafeSlow(16 * 1024);
+
+/**
+ * The UTF-8 of `text`, to be read at once: the next call may write over it. A typed array for each text costs ten
+ * times as much, most of it in the garbage collector.
+ */
+export function briefUtf8(text: string): Uint8Array {
+  if (text.length * 3 > scratch.length) return Buffer.from(text, 'utf8');
+  return scratch.subarray(0, scratch.write(text));
+}
+
 export function toHex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
 }

@@ -16,7 +16,9 @@ type RowSource = (model: string, provider: string | undefined) => PriceRow | { r
 /** Enough for every model that a process meets; a flood of made-up ids can't grow it further. */
 const MAX_CACHED = 1000;
 
-const cache = new Map<string, FoundPrice>();
+/** By provider, then by model: a call looks up several, and one name for both would have to be put together first. */
+const cache = new Map<string | undefined, Map<string, FoundPrice>>();
+let cached = 0;
 let cachedRevision = -1;
 
 /** Rates alone; two rows with the same rates are the same price, whichever provider they come from. */
@@ -130,15 +132,19 @@ function lookUp(model: string, provider: string | undefined): FoundPrice {
 export function findPrice(model: string, provider?: string): FoundPrice {
   // both only grow, so their sum changes with either
   const revision = costOverridesRevision() + syncedRevision();
-  if (revision !== cachedRevision || cache.size >= MAX_CACHED) {
+  if (revision !== cachedRevision || cached >= MAX_CACHED) {
     cache.clear();
+    cached = 0;
     cachedRevision = revision;
   }
-  const key = JSON.stringify([provider ?? null, model]);
-  let found = cache.get(key);
+  const kept = cache.get(provider);
+  let found = kept?.get(model);
   if (found === undefined) {
     found = lookUp(model, provider);
-    if (key.length <= 300) cache.set(key, found);
+    if (model.length + (provider?.length ?? 0) <= 300) {
+      cache.set(provider, (kept ?? new Map<string, FoundPrice>()).set(model, found));
+      cached += 1;
+    }
   }
   return found;
 }

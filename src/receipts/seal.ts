@@ -1,5 +1,5 @@
 /** Turns drafts into receipts: numbers, dates, links and signs them. */
-import { toHex } from '#platform';
+import { briefUtf8, toHex } from '#platform';
 import { AgentGuardError } from '../errors.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { sha256Text, type Signer } from './keys.ts';
@@ -24,8 +24,6 @@ export interface SealOptions {
   /** The highest seq that is known to be on disk; written on the first receipt of a batch. */
   durableSeq?: number;
 }
-
-const encoder = new TextEncoder();
 
 // Receipts of one moment and leases of one length share their seconds, and writing a date costs microseconds.
 let seconds = [Number.NaN, Number.NaN];
@@ -55,22 +53,34 @@ export function instantOf(text: string): number {
   return parsedTime;
 }
 
-/** Seals one draft after `head`. Throws `TypeError` for values that a receipt may not hold. */
+/**
+ * Seals one draft after `head`. Throws `TypeError` for values that a receipt may not hold. A draft that has places for
+ * the common members becomes the payload itself; any other is left as it is.
+ */
 export function seal(draft: Draft, head: Head, { signer, now: time, durableSeq }: SealOptions): Receipt {
   const now = Math.floor(time);
-  const back = head.seq >= 0 ? head.time - now : 0;
-  const payload = mergeMembers(draft as unknown as Members, {
-    ...(back > 0 && draft.type !== 'clock' && { clock_back_ms: back }),
-    ...(durableSeq !== undefined && { durable_seq: durableSeq }),
-    issued_at: instantText(draft.type === 'clock' ? now : Math.max(now, head.time)),
+  const isClock = draft.type === 'clock';
+  const back = head.seq >= 0 && !isClock ? head.time - now : 0;
+  const common: Common = {
+    issued_at: instantText(isClock ? now : Math.max(now, head.time)),
     issuer_id: signer.kid,
     log: head.log,
-    ...(head.seq >= 0 && { previousReceiptHash: head.hash }),
+    previousReceiptHash: head.hash,
     seq: head.seq + 1,
     v: 1,
-  }) as unknown as Payload;
+  };
+  const isUsual = head.seq >= 0 && back <= 0 && durableSeq === undefined;
+  const payload =
+    isUsual && hasPlaces(draft)
+      ? filled(draft, common)
+      : merged(draft as unknown as Members, {
+          ...(back > 0 && { clock_back_ms: back }),
+          ...(durableSeq !== undefined && { durable_seq: durableSeq }),
+          ...common,
+          ...(head.seq < 0 && { previousReceiptHash: undefined }),
+        });
   const body = canonicalJson(payload);
-  const line = `{"payload":${body},"signature":{"alg":"EdDSA","kid":"${signer.kid}","sig":"${toHex(signer.sign(encoder.encode(body)))}"}}`;
+  const line = `{"payload":${body},"signature":{"alg":"EdDSA","kid":"${signer.kid}","sig":"${toHex(signer.sign(briefUtf8(body)))}"}}`;
   // Counted in UTF-16 units, three bytes at most for each.
   if (line.length * 3 > MAX_LINE_BYTES) {
     throw new AgentGuardError(
@@ -81,22 +91,44 @@ export function seal(draft: Draft, head: Head, { signer, now: time, durableSeq }
   return { line, payload, hash: sha256Text(line) };
 }
 
+/** What every receipt has. */
+interface Common {
+  issued_at: string;
+  issuer_id: string;
+  log: string;
+  previousReceiptHash: string;
+  seq: number;
+  v: 1;
+}
+
+/** True for the drafts of `record.ts`, which every call writes. */
+function hasPlaces(draft: object): draft is Draft & Common {
+  return 'v' in draft;
+}
+
+function filled(draft: Draft & Common, common: Common): Payload {
+  draft.issued_at = common.issued_at;
+  draft.issuer_id = common.issuer_id;
+  draft.log = common.log;
+  draft.previousReceiptHash = common.previousReceiptHash;
+  draft.seq = common.seq;
+  return draft;
+}
+
 type Members = Record<string, unknown>;
 
-/** Two objects as one, in order where both are: then writing them down needs no sorting. */
-function mergeMembers(draft: Members, common: Members): Members {
-  const merged: Members = {};
-  const rest = Object.keys(common);
+/** A draft and the common members as one, in order where both are: then writing them down needs no sorting. */
+function merged(draft: Members, common: Members): Payload {
+  const payload: Members = {};
+  const rest = Object.keys(common).filter((name) => common[name] !== undefined);
   let next = 0;
   for (const name in draft) {
-    while (next < rest.length && (rest[next] as string) < name) {
-      const earlier = rest[next++] as string;
-      merged[earlier] = common[earlier];
-    }
-    merged[name] = draft[name];
+    for (; next < rest.length && (rest[next] as string) < name; next++)
+      payload[rest[next] as string] = common[rest[next] as string];
+    if (!(name in common)) payload[name] = draft[name];
   }
-  for (; next < rest.length; next++) merged[rest[next] as string] = common[rest[next] as string];
-  return merged;
+  for (; next < rest.length; next++) payload[rest[next] as string] = common[rest[next] as string];
+  return payload as unknown as Payload;
 }
 
 /** The head after `receipt`. */
@@ -110,5 +142,7 @@ export function headAfter(receipt: {
 
 /** The text that a new key signs to prove that whoever admits it also holds it. */
 export function keyProofText(log: string, seq: number, previousReceiptHash: string, kid: string): Uint8Array {
-  return encoder.encode(canonicalJson({ kid, log, previousReceiptHash, seq, type: 'agentguard:key-proof' }));
+  return new TextEncoder().encode(
+    canonicalJson({ kid, log, previousReceiptHash, seq, type: 'agentguard:key-proof' }),
+  );
 }

@@ -44,13 +44,15 @@ export function checkedSigner(field: string, signer: Signer): Signer {
 function checkedSignature(field: string, signer: Signer, bytes: Uint8Array): Uint8Array {
   const admitted = admitPublicKey(signer.publicKey);
   if ('refused' in admitted) throw refuse(`${field}.publicKey`, admitted.refused);
-  // A function of the caller's may answer anything.
-  const signature = signer.sign(bytes) as unknown;
+  // A function of the caller's may answer anything, and keep or change what it is given: that is a copy, for ours are
+  // written over by the next receipt, and another one is what its signature is checked on.
+  const message = Uint8Array.from(bytes);
+  const signature = signer.sign(Uint8Array.from(message)) as unknown;
   if (!(signature instanceof Uint8Array)) {
     const found = signature instanceof Promise ? 'a promise: signing must be synchronous' : typeof signature;
     throw refuse(`${field}.sign`, `expected a signature of 64 bytes, got ${found}`);
   }
-  if (signature.length !== 64 || !verifySignature(admitted.key, bytes, toHex(signature))) {
+  if (signature.length !== 64 || !verifySignature(admitted.key, message, toHex(signature))) {
     throw refuse(`${field}.sign`, 'its signature does not fit publicKey');
   }
   return signature;

@@ -134,14 +134,12 @@ export function readBody(body: Fields, otherwise: string, limits: readonly strin
   const reasoningTokens =
     positive(fieldsOf(reasoning)['max_tokens']) ?? positive(fieldsOf(thinking)['budget_tokens']);
   const unbounded = feeInBody(body);
-  return {
-    model,
-    fallbacks: [...new Set(namesIn(body['models']))].filter((name) => name !== model),
-    ...(limit !== undefined && { limit }),
-    choices: choicesIn(body),
-    ...(reasoningTokens !== undefined && { reasoningTokens }),
-    ...(unbounded !== undefined && { unbounded }),
-  };
+  const fallbacks = [...new Set(namesIn(body['models']))].filter((name) => name !== model);
+  const wire: Wire = { model, fallbacks, choices: choicesIn(body) };
+  if (limit !== undefined) wire.limit = limit;
+  if (reasoningTokens !== undefined) wire.reasoningTokens = reasoningTokens;
+  if (unbounded !== undefined) wire.unbounded = unbounded;
+  return wire;
 }
 
 /** Fields of a chat that some servers write into the prompt, beside the messages and what goes with them. */
