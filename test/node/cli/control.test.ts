@@ -155,7 +155,7 @@ describe('agentguard grant', () => {
     ],
     [
       ['grant', 'cli-test', '--cap', '0', '--usd', '1', '--until', 'soon'],
-      /until: expected an instant, got soon/,
+      /until: expected a date such as .* got "soon"/,
     ],
     [['grant', 'cli-test', '--cap', '0', '--usd', '1', '--until', '2020-01-01'], /until lies in the past/],
     [['grant', 'cli-test', '--cap', '0', '--usd', '1', '--for', '400d'], /at most a year/],
