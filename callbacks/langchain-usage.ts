@@ -3,7 +3,7 @@ import { estimateTextTokens } from '../src/estimate.ts';
 import type { CallOutcome } from '../src/settlement.ts';
 import type { ReportedUsage } from '../src/usage.ts';
 import { attempt, fieldsOf, isFields, json, listOf, sum, textOf, type Fields } from '../src/wire/fields.ts';
-import { moneyInUsage, usageInBody } from '../src/wire/reported.ts';
+import { hourWritesIn, moneyInUsage, usageInBody } from '../src/wire/reported.ts';
 
 /** Whose answer it is. */
 export interface AnsweredBy {
@@ -26,8 +26,12 @@ function countsCacheApart({ provider, versions }: AnsweredBy): boolean {
   return !(major > sinceMajor || (major === sinceMajor && minor >= sinceMinor));
 }
 
-/** LangChain's `usage_metadata` in normal form. */
-export function usageFromMetadata(metadata: unknown, from: AnsweredBy): ReportedUsage | undefined {
+/** LangChain's `usage_metadata` in normal form. `raw` is what came beside it of the provider's own. */
+export function usageFromMetadata(
+  metadata: unknown,
+  from: AnsweredBy,
+  raw?: unknown,
+): ReportedUsage | undefined {
   if (!isFields(metadata)) return undefined;
   const { input_tokens: input, output_tokens: output } = metadata;
   const { cache_read: read, cache_creation: written } = fieldsOf(metadata['input_token_details']);
@@ -37,10 +41,11 @@ export function usageFromMetadata(metadata: unknown, from: AnsweredBy): Reported
   const dearest = isUntold && typeof input === 'number' ? Math.max(0, input - sum(read)) : written;
   const apart = countsCacheApart(from) && typeof input === 'number' ? sum(read, written) : 0;
   return {
-    inputTokens: input === 0 ? undefined : apart > 0 ? (input as number) + apart : input,
+    inputTokens: apart > 0 ? (input as number) + apart : input === 0 ? undefined : input,
     outputTokens: output,
     ...(read !== undefined && { cacheReadTokens: read }),
     ...(dearest !== undefined && { cacheWriteTokens: dearest }),
+    ...hourWritesIn(raw),
     ...(reasoning !== undefined && { reasoningTokens: reasoning }),
   };
 }
@@ -151,7 +156,9 @@ function usageOfMessage(message: Fields, llmOutput: Fields, from: AnsweredBy): R
   if (isWhole) return usageInBody(raw);
   const { tokenUsage } = llmOutput;
   return (
-    usageFromMetadata(metadata, from) ?? usageInBody(rawOutput(tokenUsage)) ?? usageFromOutput(tokenUsage)
+    usageFromMetadata(metadata, from, raw) ??
+    usageInBody(rawOutput(tokenUsage)) ??
+    usageFromOutput(tokenUsage)
   );
 }
 

@@ -6,7 +6,7 @@ import type { PromptFile, PromptImage, PromptShape } from '../src/estimate.ts';
 import type { CallOutcome } from '../src/settlement.ts';
 import type { ReportedUsage } from '../src/usage.ts';
 import { attempt, fieldsOf, isFields, json, listOf, sum, textOf, type Fields } from '../src/wire/fields.ts';
-import { openRouterCost, openRouterUpstream, wholeOutput } from '../src/wire/reported.ts';
+import { hourWritesIn, openRouterCost, openRouterUpstream, wholeOutput } from '../src/wire/reported.ts';
 
 /** `openai` of `openai.responses`: whose options a call reads, and whose price list its models are in. */
 export function namespaceOf(provider: unknown): string {
@@ -89,6 +89,8 @@ export function reportedUsage(
     outputTokens,
     ...(parts.cacheReadTokens !== undefined && { cacheReadTokens: parts.cacheReadTokens }),
     ...(parts.cacheWriteTokens !== undefined && { cacheWriteTokens: parts.cacheWriteTokens }),
+    ...hourWritesIn(raw),
+    ...hourWritesIn(fieldsOf(metadata['anthropic'])['usage']),
     ...(parts.reasoningTokens !== undefined && { reasoningTokens: parts.reasoningTokens }),
   };
 }

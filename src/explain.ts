@@ -188,8 +188,15 @@ function injected(
   return { basis: ` at ${whose} of ${tokens}, since the call sets none`, remedy };
 }
 
-function boundRemedy({ request }: Prepared): string {
-  if (!('unbounded' in request.input)) return ' Set an output limit on the call.';
+function boundRemedy({ request, prices }: Prepared): string {
+  if (!('unbounded' in request.input)) {
+    const named = [request.model, ...request.fallbacks];
+    const lacking = named.find((model) => prices.get(model)?.cacheWriteHour === undefined);
+    return request.hourCache === true && lacking !== undefined
+      ? ` Ask for the cache of five minutes (no ttl), or set all rates with setCostOverride(${JSON.stringify(lacking)}, ` +
+          '{ inputCentsPerKtok, outputCentsPerKtok, cacheWriteHourCentsPerKtok }); Anthropic takes twice the input.'
+      : ' Set an output limit on the call.';
+  }
   const { unbounded } = request.input;
   if (unbounded === NO_INPUT) return ' Pass inputTokens or prompt.';
   // Only strict estimates say this; every other reason is an adapter's, and says what to do itself.

@@ -108,7 +108,7 @@ export function upstreamFacts(
 export function settledCost(outcome: CallOutcome, against: SettledAgainst): SettledCost {
   if (outcome.outcome === 'not_sent') return { amount: 0n, source: 'none' };
   if (against.request.fixedCost !== undefined) return { amount: against.request.fixedCost, source: 'tokens' };
-  const usage = knownUsage(outcome.usage);
+  const usage = knownUsage(outcome.usage, against.request);
   const known = 'unknown' in usage ? undefined : usage;
   const reported = reportedCost(outcome.cost);
   const { at, request } = against;

@@ -41,10 +41,15 @@ function shown(value: unknown): string {
 
 /**
  * The reported usage in normal form, or the reason why it can't be believed. A provider that omits usage is
- * often turned into 0 in and 0 out by its client library, so that pair is unknown, never free.
+ * often turned into 0 in and 0 out by its client library, so that pair is unknown, never free. `asked` is what the call
+ * asked for.
  */
-export function knownUsage(reported: ReportedUsage | undefined): TokenUsage | { unknown: string } {
-  if (reported === undefined) return { unknown: 'no usage was reported' };
+export function knownUsage(
+  given: ReportedUsage | undefined,
+  asked: { hourCache?: boolean } = {},
+): TokenUsage | { unknown: string } {
+  if (given === undefined) return { unknown: 'no usage was reported' };
+  const reported = asked.hourCache === true ? withHourWrites(given) : given;
   const inputTokens = count(reported.inputTokens);
   const outputTokens = count(reported.outputTokens);
   if (inputTokens === undefined || outputTokens === undefined) {
@@ -61,6 +66,19 @@ export function knownUsage(reported: ReportedUsage | undefined): TokenUsage | { 
   }
   const unknown = overfull(usage);
   return unknown === undefined ? usage : { unknown };
+}
+
+/**
+ * Where an answer doesn't tell which part of what was written is to last the hour that the call asked for
+ * (OpenRouter's doesn't), all of it counts as that; and where nothing tells what was written, all that was not read.
+ */
+function withHourWrites(reported: ReportedUsage): ReportedUsage {
+  if (count(reported.cacheWriteHourTokens) !== undefined) return reported;
+  const { inputTokens, cacheReadTokens, inputAudioTokens, inputImageTokens } = reported;
+  const known = [cacheReadTokens, inputAudioTokens, inputImageTokens];
+  const unread = known.reduce<number>((left, part) => left - (count(part) ?? 0), count(inputTokens) ?? 0);
+  const written = reported.cacheWriteTokens ?? Math.max(0, unread);
+  return { ...reported, cacheWriteTokens: written, cacheWriteHourTokens: written };
 }
 
 const PARTS = [

@@ -72,6 +72,12 @@ export function wholeOutput(input: unknown, output: unknown, total: unknown): un
   return total > input + output ? total - input : output;
 }
 
+/** The part of what was written to the cache that is to last an hour, where Anthropic's usage tells it. */
+export function hourWritesIn(usage: unknown): { cacheWriteHourTokens?: unknown } {
+  const { ephemeral_1h_input_tokens: written } = fieldsOf(fieldsOf(usage)['cache_creation']);
+  return written === undefined ? {} : { cacheWriteHourTokens: written };
+}
+
 /** Anthropic counts cached input apart from the rest. */
 function anthropicUsage(usage: Fields): ReportedUsage {
   const {
@@ -86,6 +92,7 @@ function anthropicUsage(usage: Fields): ReportedUsage {
     outputTokens: output,
     ...(read !== undefined && { cacheReadTokens: read }),
     ...(written !== undefined && { cacheWriteTokens: written }),
+    ...hourWritesIn(usage),
   };
 }
 

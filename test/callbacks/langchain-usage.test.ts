@@ -226,8 +226,8 @@ describe('a body', () => {
     ['MCP servers', { mcp_servers: [{ url: 'https://x' }] }, 'anthropic', /mcp_servers/],
     ['skills', { container: { skills: [{ id: 'x' }] } }, 'anthropic', /skills/],
     ['a region', { inference_geo: 'us' }, 'anthropic', /inference_geo/],
-    ['a one-hour cache', { cache_control: { type: 'ephemeral', ttl: '1h' } }, 'anthropic', /one-hour/],
-    ['an hour in a tool', { tools: [{ name: 'x', cache_control: { ttl: '1h' } }] }, 'anthropic', /one-hour/],
+    ['a cache of a day', { cache_control: { type: 'ephemeral', ttl: '1d' } }, 'anthropic', /a ttl that/],
+    ['a day in a tool', { tools: [{ name: 'x', cache_control: { ttl: '1d' } }] }, 'anthropic', /a ttl that/],
     ['stored input', { previous_response_id: 'r' }, 'openai', /previous_response_id/],
     ['a conversation', { conversation: 'c' }, 'openai', /conversation/],
     ['a stored prompt', { prompt: { id: 'p' } }, 'openai', /prompt/],
@@ -409,10 +409,13 @@ describe('a prompt', () => {
 
   it('shows a one-hour cache, whatever the texts say', () => {
     const control = { type: 'ephemeral', ttl: '1h' };
-    expect(readPrompt([{ content: [{ type: 'text', text: 'x', cache_control: control }] }]).asksForHour).toBe(
-      true,
-    );
-    expect(readPrompt([{ content: '"cache_control":{"ttl":"1h"}' }]).asksForHour).toBe(false);
+    const asked = (content: unknown) => readPrompt([{ content }]).longCache;
+    const part = { type: 'text', text: 'x' };
+    expect(asked([{ ...part, cache_control: control }])).toBe('hour');
+    expect(asked([{ ...part, cache_control: { ...control, ttl: '2h' } }, part])).toBe('other');
+    expect(asked('"cache_control":{"ttl":"1h"}')).toBeUndefined();
+    const result = { type: 'tool_result', content: [{ ...part, cache_control: control }] };
+    expect(asked([result])).toBe('hour');
   });
 });
 

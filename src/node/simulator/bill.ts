@@ -14,6 +14,8 @@ export interface SimulatorPricing {
   internal_reasoning?: string;
   input_cache_read?: string;
   input_cache_write?: string;
+  /** Per token written to a cache that lasts an hour. Default: as other writes. */
+  input_cache_write_1h?: string;
   /** Per token of an image that the model draws. Default: as other output. */
   image_output?: string;
   /** Other rates for the whole call above a prompt length; of several that apply the later wins, key by key. */
@@ -120,7 +122,8 @@ function costAtList(pricing: SimulatorPricing, used: Consumption): bigint {
   return sumUp([
     [used.promptTokens - used.cacheReadTokens - used.cacheWriteTokens, rates.prompt],
     [used.cacheReadTokens, rates.input_cache_read ?? rates.prompt],
-    [used.cacheWriteTokens, rates.input_cache_write ?? rates.prompt],
+    [used.cacheWriteTokens - used.cacheWriteHourTokens, rates.input_cache_write ?? rates.prompt],
+    [used.cacheWriteHourTokens, rates.input_cache_write_1h ?? rates.input_cache_write ?? rates.prompt],
     [used.completionTokens - used.reasoningTokens - used.imageTokens, rates.completion],
     [used.imageTokens, rates.image_output ?? rates.completion],
     [used.reasoningTokens, rates.internal_reasoning ?? rates.completion],

@@ -61,6 +61,11 @@ export interface Reply {
   reasoningTokens?: number;
   cacheReadTokens?: number;
   cacheWriteTokens?: number;
+  /**
+   * The part of `cacheWriteTokens` that is to last an hour. Default: all of it where the request asks for such a cache
+   * anywhere, else none.
+   */
+  cacheWriteHourTokens?: number;
   /** Base64 of PNGs that the model draws, or how many. Default: as many as the images API is asked for. */
   images?: readonly string[] | number;
   /** Part of the output tokens. Default: by size and quality on the images API, else 1,290 an image. */
@@ -96,6 +101,8 @@ export interface TokenCounts {
   imageTokens: number;
   cacheReadTokens: number;
   cacheWriteTokens: number;
+  /** Part of those written. */
+  cacheWriteHourTokens: number;
 }
 
 /** An answer that is ready for the wire: cut to the limit and counted. */
@@ -195,6 +202,13 @@ function takeImages(
   return { images, imageTokens };
 }
 
+/** Whether a request has a mark for a prompt cache of an hour, wherever it may stand. */
+function asksForHour(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { cache_control: snake, cacheControl: camel } = value as Record<string, { ttl?: unknown } | null>;
+  return snake?.ttl === '1h' || camel?.ttl === '1h' || Object.values(value).some(asksForHour);
+}
+
 /** Text for a reply that only says how many tokens it has. */
 function filler(tokens: number): string {
   return 'all work and no play '.repeat(Math.ceil(Math.max(0, tokens) / 5)).slice(0, Math.max(0, tokens) * 4);
@@ -225,6 +239,7 @@ export function answerTo(request: SimulatedRequest, reply: Reply, terms: AnswerT
   const cut = budget.cut || wanted > limit;
   const cacheReadTokens = reply.cacheReadTokens ?? 0;
   const cacheWriteTokens = reply.cacheWriteTokens ?? 0;
+  const hourTokens = reply.cacheWriteHourTokens ?? (asksForHour(request.body) ? cacheWriteTokens : 0);
   return {
     reasoning,
     text,
@@ -237,6 +252,7 @@ export function answerTo(request: SimulatedRequest, reply: Reply, terms: AnswerT
     imageTokens: Math.min(imageTokens, Math.max(0, output - reasoningTokens)) * choices,
     cacheReadTokens,
     cacheWriteTokens,
+    cacheWriteHourTokens: Math.min(hourTokens, cacheWriteTokens),
     finishReason: cut ? 'length' : (reply.finishReason ?? (toolCalls.length > 0 ? 'tool_calls' : 'stop')),
   };
 }
@@ -254,6 +270,7 @@ export function countsAfter(answer: Answer, sent: number, total: number): TokenC
     imageTokens: Math.max(0, completionTokens - beforeImages),
     cacheReadTokens: answer.cacheReadTokens,
     cacheWriteTokens: answer.cacheWriteTokens,
+    cacheWriteHourTokens: answer.cacheWriteHourTokens,
   };
 }
 
