@@ -63,7 +63,7 @@ function sentence(prepared: Prepared, input: DecideInput, decision: Decision): s
       return `the call could cost ${formatUsd(decision.hold)}, ${named} has no room for it, and nobody approved it.`;
     case 'unknown_price':
       if (isAutoRouter(detail)) return AUTO_UNBOUND;
-      return prepared.unpriced.get(detail) ?? `${detail} has no known price.`;
+      return (prepared.unpriced.get(detail) ?? `${detail} has no known price.`) + besides(prepared);
     case 'unbounded_cost':
       return `its cost has no upper bound: ${detail}.${boundRemedy(prepared)}`;
     case 'cap_per_call':
@@ -77,6 +77,13 @@ function sentence(prepared: Prepared, input: DecideInput, decision: Decision): s
     case 'ledger_unavailable':
       return 'the ledger is not available.';
   }
+}
+
+/** What a price would not help against. */
+function besides({ request }: Prepared): string {
+  return 'unbounded' in request.input
+    ? ` Besides, its cost has no upper bound: ${request.input.unbounded}.`
+    : '';
 }
 
 const AUTO_UNBOUND =

@@ -111,12 +111,16 @@ export function usageInBody(usage: unknown): ReportedUsage | undefined {
   const outputDetails = fieldsOf(usage['completion_tokens_details'] ?? usage['output_tokens_details']);
   const { cached_tokens: read, cache_write_tokens: written } = inputDetails;
   const { reasoning_tokens: reasoning } = outputDetails;
+  // of chats it is not known which of these the cached tokens are
+  const [seen, drawn] = isChat ? [] : [inputDetails['image_tokens'], outputDetails['image_tokens']];
   return {
     inputTokens: someInput(input),
     outputTokens: wholeOutput(input, output, usage['total_tokens']),
     ...(read !== undefined && { cacheReadTokens: read }),
     ...(written !== undefined && { cacheWriteTokens: written }),
     ...(reasoning !== undefined && { reasoningTokens: reasoning }),
+    ...(seen !== undefined && { inputImageTokens: seen }),
+    ...(drawn !== undefined && { outputImageTokens: drawn }),
   };
 }
 
