@@ -26,6 +26,13 @@ const FILE_TYPES: ReadonlySet<unknown> = new Set([
   'video',
 ]);
 
+/** What a part without a media type is: sound has rates of its own. */
+const KINDS: Readonly<Record<string, string>> = {
+  audio: 'audio/*',
+  input_audio: 'audio/*',
+  video: 'video/*',
+};
+
 /** Where the formats of providers and of LangChain keep the bytes of an image or a file, or their address. */
 function payloadOf(part: Fields): { data: unknown; mediaType: string | undefined } {
   const { image_url: imageUrl, source, file, input_audio: audio } = part;
@@ -40,7 +47,8 @@ function payloadOf(part: Fields): { data: unknown; mediaType: string | undefined
     part['file_data'] ??
     inner['url'];
   const mediaType = part['mimeType'] ?? part['mime_type'] ?? inner['media_type'] ?? part['media_type'];
-  return { data, mediaType: textOf(mediaType) };
+  const [, named] = /^data:([^;,]+)/.exec(typeof data === 'string' ? data.slice(0, 200) : '') ?? [];
+  return { data, mediaType: textOf(mediaType) ?? named };
 }
 
 function addImage(into: Collected, part: Fields): void {
@@ -73,7 +81,7 @@ function addFile(into: Collected, part: Fields): void {
         ? data.byteLength
         : undefined;
   into.files.push({
-    mediaType: mediaType ?? 'application/octet-stream',
+    mediaType: mediaType ?? KINDS[String(part['type'])] ?? 'application/octet-stream',
     ...(byteLength !== undefined && { byteLength }),
   });
 }

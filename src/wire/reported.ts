@@ -4,7 +4,7 @@
  */
 import { reportedCost, usdText } from '../money.ts';
 import type { CallOutcome } from '../settlement.ts';
-import type { ReportedUsage } from '../usage.ts';
+import { soundParts, type ReportedUsage } from '../usage.ts';
 import { fieldsOf, isFields, sum, textOf, type Fields } from './fields.ts';
 
 /** OpenRouter's figures for one call. */
@@ -113,7 +113,7 @@ export function usageInBody(usage: unknown): ReportedUsage | undefined {
   const { reasoning_tokens: reasoning } = outputDetails;
   // of chats it is not known which of these the cached tokens are
   const [seen, drawn] = isChat ? [] : [inputDetails['image_tokens'], outputDetails['image_tokens']];
-  return {
+  const told: ReportedUsage = {
     inputTokens: someInput(input),
     outputTokens: wholeOutput(input, output, usage['total_tokens']),
     ...(read !== undefined && { cacheReadTokens: read }),
@@ -122,6 +122,7 @@ export function usageInBody(usage: unknown): ReportedUsage | undefined {
     ...(seen !== undefined && { inputImageTokens: seen }),
     ...(drawn !== undefined && { outputImageTokens: drawn }),
   };
+  return { ...told, ...soundParts(inputDetails['audio_tokens'], told) };
 }
 
 /** Embeddings have no output and don't say so: their total is their prompt. */

@@ -66,6 +66,9 @@ export interface Reply {
    * anywhere, else none.
    */
   cacheWriteHourTokens?: number;
+  /** Sound and pictures in the prompt, as far as they did not come from the cache. Default: none. */
+  inputAudioTokens?: number;
+  inputImageTokens?: number;
   /** Base64 of PNGs that the model draws, or how many. Default: as many as the images API is asked for. */
   images?: readonly string[] | number;
   /** Part of the output tokens. Default: by size and quality on the images API, else 1,290 an image. */
@@ -103,6 +106,9 @@ export interface TokenCounts {
   cacheWriteTokens: number;
   /** Part of those written. */
   cacheWriteHourTokens: number;
+  /** Parts of the prompt that did not come from the cache. */
+  inputAudioTokens: number;
+  inputImageTokens: number;
 }
 
 /** An answer that is ready for the wire: cut to the limit and counted. */
@@ -253,6 +259,8 @@ export function answerTo(request: SimulatedRequest, reply: Reply, terms: AnswerT
     cacheReadTokens,
     cacheWriteTokens,
     cacheWriteHourTokens: Math.min(hourTokens, cacheWriteTokens),
+    inputAudioTokens: reply.inputAudioTokens ?? 0,
+    inputImageTokens: reply.inputImageTokens ?? 0,
     finishReason: cut ? 'length' : (reply.finishReason ?? (toolCalls.length > 0 ? 'tool_calls' : 'stop')),
   };
 }
@@ -271,6 +279,8 @@ export function countsAfter(answer: Answer, sent: number, total: number): TokenC
     cacheReadTokens: answer.cacheReadTokens,
     cacheWriteTokens: answer.cacheWriteTokens,
     cacheWriteHourTokens: answer.cacheWriteHourTokens,
+    inputAudioTokens: answer.inputAudioTokens,
+    inputImageTokens: answer.inputImageTokens,
   };
 }
 

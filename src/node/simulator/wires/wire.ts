@@ -191,6 +191,8 @@ const NO_TOKENS: TokenCounts = {
   cacheReadTokens: 0,
   cacheWriteTokens: 0,
   cacheWriteHourTokens: 0,
+  inputAudioTokens: 0,
+  inputImageTokens: 0,
 };
 
 /**
