@@ -53,12 +53,13 @@ export async function capBalances(
 }
 
 function balanceOf(
-  { amounts, marks, now }: LedgerView,
+  view: LedgerView,
   { windows }: CapLayout,
   { policy, index, cap, account, window }: CapAccount,
   scope: SpendScope,
 ): CapBalance | undefined {
   if (account === undefined || window === undefined) return undefined;
+  const { marks, now } = view;
   const { kind, calendar } = windows[window] as LayoutWindow;
   const span = spanAt(kind, calendar, now);
   const { id } = policy.record;
@@ -71,7 +72,7 @@ function balanceOf(
     window: cap.window,
     action: cap.action,
     amount: policy.amounts[index] as NanoUsd,
-    ...amounts(account, span),
+    ...view.amounts(account, span),
     ...(granted > 0n && { granted, grants: grants.map(shown) }),
     ...(frozen !== undefined && { frozen: { ...frozen } }),
     ...(span.end !== 0 && { resetsAt: new Date(span.end) }),

@@ -368,11 +368,7 @@ describe('a prompt', () => {
       { type: 'document', source: { type: 'base64', media_type: 'application/pdf', data: image } },
       'application/pdf',
     ],
-    [
-      'sound',
-      { type: 'input_audio', input_audio: { data: image, format: 'wav' } },
-      'application/octet-stream',
-    ],
+    ['sound', { type: 'input_audio', input_audio: { data: image, format: 'wav' } }, 'audio/*'],
   ])('has a %s with its length', (_name, part, mediaType) => {
     expect(read(part).files).toEqual([{ mediaType, byteLength: Math.ceil((image.length * 3) / 4) }]);
   });
