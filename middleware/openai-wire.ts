@@ -9,7 +9,7 @@ import type { ModelFeature } from '../src/pricing/price.ts';
 import { toldCeiling } from '../src/wire/ceiling.ts';
 import { neededFeatures, wantsReasoning } from '../src/wire/features.ts';
 import { pictureUnbounded, TOKENS_PER_PICTURE } from '../src/wire/pictures.ts';
-import { fieldsOf, isFields, json, listOf, textOf, type Fields } from '../src/wire/fields.ts';
+import { fieldsOf, isFields, listOf, textOf, type Fields } from '../src/wire/fields.ts';
 import { hourCacheOf, longCacheFee, longCacheWithin } from '../src/wire/hour-cache.ts';
 import { LIMITS, readBody, type Wire } from '../src/wire/request-body.ts';
 import { feeInResponses } from '../src/wire/responses-body.ts';

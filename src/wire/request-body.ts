@@ -3,7 +3,7 @@
  * fee that nobody can bound. Every adapter reads its requests here, so that all gate the same fields. Pure.
  */
 import { fieldsOf, isFields, json, listOf, positive, type Fields } from './fields.ts';
-import { longCacheFee, longCacheOf, longCacheWithin, type LongCache } from './hour-cache.ts';
+import { longCacheFee, longCacheOf, longCacheWithin, longest, type LongCache } from './hour-cache.ts';
 
 /** The request of a call, as far as its cost depends on it. */
 export interface Wire {
@@ -137,7 +137,7 @@ export function readBody(body: Fields, otherwise: string, limits: readonly strin
   const reasoningTokens =
     positive(fieldsOf(reasoning)['max_tokens']) ?? positive(fieldsOf(thinking)['budget_tokens']);
   const unbounded = feeInBody(body);
-  const longCache = longCacheOf(body);
+  const longCache = longest(longCacheOf(body), longCacheOf(body['extra_body']));
   return {
     model,
     fallbacks: [...new Set(namesIn(body['models']))].filter((name) => name !== model),

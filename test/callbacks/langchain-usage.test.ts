@@ -412,6 +412,8 @@ describe('a prompt', () => {
     expect(asked('"cache_control":{"ttl":"1h"}')).toBeUndefined();
     const result = { type: 'tool_result', content: [{ ...part, cache_control: control }] };
     expect(asked([result])).toBe('hour');
+    for (const body of [{ cache_control: control }, { extra_body: { cache_control: control } }])
+      expect(readParams({ model: 'm', ...body }, 'anthropic').longCache).toBe('hour');
   });
 });
 
