@@ -5,7 +5,7 @@ import type { SpendScope } from '../src/scope.ts';
 import type { CallOutcome } from '../src/settlement.ts';
 import { failureOutcome } from '../src/wire/failure.ts';
 import { fieldsOf, type Fields } from '../src/wire/fields.ts';
-import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
+import { hourCacheOf, longCacheFee, longest } from '../src/wire/hour-cache.ts';
 import { guardOf } from './langchain-model.ts';
 import { asksForCache, readPrompt } from './langchain-prompt.ts';
 import { runsOf, togetherWith, type Run } from './langchain-runs.ts';
@@ -77,7 +77,8 @@ function announcedRequest({ llm, prompt, extra, metadata }: Announced): SpendReq
   const wire = readParams({ ...body, ...invocationKwargs(kwargs) }, provider, options);
   const { extraText, tools } = wire;
   const read = readPrompt(prompt, { ...(extraText !== undefined && { text: extraText }), tools });
-  const unbounded = wire.unbounded ?? (read.asksForHour ? HOUR_CACHE : undefined);
+  const longCache = longest(wire.longCache, read.longCache);
+  const unbounded = wire.unbounded ?? longCacheFee(longCache);
   const signal = options['signal'] as AbortSignal | undefined;
   const scope = takeScope(metadata);
   return {
@@ -88,6 +89,7 @@ function announcedRequest({ llm, prompt, extra, metadata }: Announced): SpendReq
     ...(unbounded !== undefined && { unbounded }),
     ...(wire.limit !== undefined && { maxOutputTokens: wire.limit }),
     choices: wire.choices,
+    ...hourCacheOf(longCache),
     ...(wire.reasoningTokens !== undefined && { reasoningTokens: wire.reasoningTokens }),
     limitCanBeSet: false,
     canRoute: () => false,

@@ -1,19 +1,19 @@
 /** What of LangChain's messages costs tokens: texts, images and files, never base64 as text. Pure. */
 import type { PromptFile, PromptImage, PromptShape } from '../src/estimate.ts';
 import { fieldsOf, isFields, json, listOf, textOf, type Fields } from '../src/wire/fields.ts';
-import { asksForHour } from '../src/wire/hour-cache.ts';
+import { longCacheOf, longest, type LongCache } from '../src/wire/hour-cache.ts';
 
 interface Collected {
   texts: string[];
   images: PromptImage[];
   files: PromptFile[];
-  asksForHour: boolean;
+  longCache: LongCache | undefined;
 }
 
-/** A prompt in this package's words, and whether it asks for a one-hour cache. */
+/** A prompt in this package's words, and what cache it asks for. */
 export interface ReadPrompt {
   shape: PromptShape;
-  asksForHour: boolean;
+  longCache: LongCache | undefined;
 }
 
 const IMAGE_TYPES: ReadonlySet<unknown> = new Set(['image', 'image_url', 'input_image']);
@@ -25,6 +25,13 @@ const FILE_TYPES: ReadonlySet<unknown> = new Set([
   'input_audio',
   'video',
 ]);
+
+/** What a part without a media type is: sound has rates of its own. */
+const KINDS: Readonly<Record<string, string>> = {
+  audio: 'audio/*',
+  input_audio: 'audio/*',
+  video: 'video/*',
+};
 
 /** Where the formats of providers and of LangChain keep the bytes of an image or a file, or their address. */
 function payloadOf(part: Fields): { data: unknown; mediaType: string | undefined } {
@@ -40,7 +47,8 @@ function payloadOf(part: Fields): { data: unknown; mediaType: string | undefined
     part['file_data'] ??
     inner['url'];
   const mediaType = part['mimeType'] ?? part['mime_type'] ?? inner['media_type'] ?? part['media_type'];
-  return { data, mediaType: textOf(mediaType) };
+  const [, named] = /^data:([^;,]+)/.exec(typeof data === 'string' ? data.slice(0, 200) : '') ?? [];
+  return { data, mediaType: textOf(mediaType) ?? named };
 }
 
 function addImage(into: Collected, part: Fields): void {
@@ -73,7 +81,7 @@ function addFile(into: Collected, part: Fields): void {
         ? data.byteLength
         : undefined;
   into.files.push({
-    mediaType: mediaType ?? 'application/octet-stream',
+    mediaType: mediaType ?? KINDS[String(part['type'])] ?? 'application/octet-stream',
     ...(byteLength !== undefined && { byteLength }),
   });
 }
@@ -81,7 +89,7 @@ function addFile(into: Collected, part: Fields): void {
 function addPart(into: Collected, part: unknown): void {
   if (typeof part === 'string') into.texts.push(part);
   if (!isFields(part)) return;
-  if (asksForHour(part)) into.asksForHour = true;
+  into.longCache = longest(into.longCache, longCacheOf(part));
   const { type, text, content } = part;
   if (IMAGE_TYPES.has(type)) addImage(into, part);
   else if (FILE_TYPES.has(type)) addFile(into, part);
@@ -110,7 +118,7 @@ function addCalls(into: Collected, message: Fields): void {
 
 /** The messages of one call, or the prompts of a completion model. `extra` goes to the model beside them. */
 export function readPrompt(messages: unknown, extra: { text?: string; tools?: number } = {}): ReadPrompt {
-  const into: Collected = { texts: [], images: [], files: [], asksForHour: false };
+  const into: Collected = { texts: [], images: [], files: [], longCache: undefined };
   // a completion model streams one prompt, by itself
   const list = typeof messages === 'string' ? [messages] : listOf(messages);
   for (const message of list) {
@@ -130,7 +138,7 @@ export function readPrompt(messages: unknown, extra: { text?: string; tools?: nu
     ...(into.images.length > 0 && { images: into.images }),
     ...(into.files.length > 0 && { files: into.files }),
   };
-  return { shape, asksForHour: into.asksForHour };
+  return { shape, longCache: into.longCache };
 }
 
 function hasMark(value: unknown): boolean {

@@ -11,7 +11,7 @@ import { isSameModel } from '../src/pricing/resolve.ts';
 import { fieldsOf, isFields, listOf, type Fields } from '../src/wire/fields.ts';
 import { isTold, toldCeiling } from '../src/wire/ceiling.ts';
 import { neededFeatures, wantsReasoning } from '../src/wire/features.ts';
-import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
+import { hourCacheOf, longCacheFee, longest } from '../src/wire/hour-cache.ts';
 import { withMaxTokens, withName, withoutFallbacks, withProviderField } from './langchain-lens.ts';
 import { readPrompt } from './langchain-prompt.ts';
 import {
@@ -133,7 +133,8 @@ interface Orders {
 
 /**
  * The call as a decision wants it, or `undefined` where it can't be had: sent to another model it must keep the
- * output limit and the number of answers that its cost was bounded with, and its tools, and take on no fee.
+ * output limit and the number of answers that its cost was bounded with, and its tools, and take on no fee and no
+ * dearer cache.
  */
 export function carryOut(sending: Sending, orders: Orders, ways: Ways): Sending | undefined {
   const placed = placedCall(sending, orders, ways);
@@ -166,7 +167,8 @@ function placedCall(sending: Sending, orders: Orders, ways: Ways): Sending | und
   if (routed === undefined) return undefined;
   const wire = readWire(routed);
   const isSound = wire.choices <= asked.choices && wire.tools >= asked.tools && wire.unbounded === undefined;
-  return isSound ? routed : undefined;
+  const isAsked = wire.longCache === undefined || wire.longCache === asked.longCache;
+  return isSound && isAsked ? routed : undefined;
 }
 
 /** What the model must be able to do for a call. */
@@ -196,7 +198,8 @@ export function spendRequest(sending: Sending, messages: unknown, ways: Ways): S
   const wire = readWire(sending, provider);
   const { extraText, tools } = wire;
   const prompt = readPrompt(messages, { ...(extraText !== undefined && { text: extraText }), tools });
-  const unbounded = wire.unbounded ?? (prompt.asksForHour ? HOUR_CACHE : undefined);
+  const longCache = longest(wire.longCache, prompt.longCache);
+  const unbounded = wire.unbounded ?? longCacheFee(longCache);
   const features = featuresOf(sending, prompt.shape, wire);
   const limitCanBeSet = withLimit(sending, SOME_LIMIT) !== undefined;
   const limit = limitCanBeSet && wire.limit === undefined ? SOME_LIMIT : wire.limit;
@@ -208,6 +211,7 @@ export function spendRequest(sending: Sending, messages: unknown, ways: Ways): S
     ...(unbounded !== undefined && { unbounded }),
     ...(wire.limit !== undefined && { maxOutputTokens: wire.limit }),
     choices: wire.choices * promptsIn(messages),
+    ...hourCacheOf(longCache),
     ...(wire.reasoningTokens !== undefined && { reasoningTokens: wire.reasoningTokens }),
     limitCanBeSet,
     // what can't be told of its ceiling after all is not sent

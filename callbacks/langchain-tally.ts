@@ -140,7 +140,7 @@ export class StreamTally {
     };
     const money = moneyFromRaw(raw, undefined);
     const isWhole = typeof raw['prompt_tokens'] === 'number';
-    const usage = isWhole ? usageInBody(raw) : usageFromMetadata(metadata, this.#from);
+    const usage = isWhole ? usageInBody(raw) : usageFromMetadata(metadata, this.#from, raw);
     const told = believed(usage, seenOutputTokens);
     const hasCost = money.cost !== undefined;
     // Anthropic counts at the beginning, too

@@ -1,9 +1,9 @@
 /** What LangChain says of an answer, in this package's words: usage, cost, served model. Pure. */
 import { estimateTextTokens } from '../src/estimate.ts';
 import type { CallOutcome } from '../src/settlement.ts';
-import type { ReportedUsage } from '../src/usage.ts';
+import { soundParts, type ReportedUsage } from '../src/usage.ts';
 import { attempt, fieldsOf, isFields, json, listOf, sum, textOf, type Fields } from '../src/wire/fields.ts';
-import { moneyInUsage, usageInBody } from '../src/wire/reported.ts';
+import { hourWritesIn, moneyInUsage, usageInBody } from '../src/wire/reported.ts';
 
 /** Whose answer it is. */
 export interface AnsweredBy {
@@ -26,23 +26,29 @@ function countsCacheApart({ provider, versions }: AnsweredBy): boolean {
   return !(major > sinceMajor || (major === sinceMajor && minor >= sinceMinor));
 }
 
-/** LangChain's `usage_metadata` in normal form. */
-export function usageFromMetadata(metadata: unknown, from: AnsweredBy): ReportedUsage | undefined {
+/** LangChain's `usage_metadata` in normal form. `raw` is what came beside it of the provider's own. */
+export function usageFromMetadata(
+  metadata: unknown,
+  from: AnsweredBy,
+  raw?: unknown,
+): ReportedUsage | undefined {
   if (!isFields(metadata)) return undefined;
   const { input_tokens: input, output_tokens: output } = metadata;
-  const { cache_read: read, cache_creation: written } = fieldsOf(metadata['input_token_details']);
+  const { audio, cache_read: read, cache_creation: written } = fieldsOf(metadata['input_token_details']);
   const { reasoning } = fieldsOf(metadata['output_token_details']);
   // LangChain has no count of written tokens for formats like OpenAI's; all that was not read may have been written
   const isUntold = written === undefined && from.writesCache === true && from.provider !== 'anthropic';
   const dearest = isUntold && typeof input === 'number' ? Math.max(0, input - sum(read)) : written;
   const apart = countsCacheApart(from) && typeof input === 'number' ? sum(read, written) : 0;
-  return {
-    inputTokens: input === 0 ? undefined : apart > 0 ? (input as number) + apart : input,
+  const told: ReportedUsage = {
+    inputTokens: apart > 0 ? (input as number) + apart : input === 0 ? undefined : input,
     outputTokens: output,
     ...(read !== undefined && { cacheReadTokens: read }),
     ...(dearest !== undefined && { cacheWriteTokens: dearest }),
+    ...hourWritesIn(raw),
     ...(reasoning !== undefined && { reasoningTokens: reasoning }),
   };
+  return { ...told, ...soundParts(audio, told) };
 }
 
 /** `llmOutput.tokenUsage` of completion models. */
@@ -151,7 +157,9 @@ function usageOfMessage(message: Fields, llmOutput: Fields, from: AnsweredBy): R
   if (isWhole) return usageInBody(raw);
   const { tokenUsage } = llmOutput;
   return (
-    usageFromMetadata(metadata, from) ?? usageInBody(rawOutput(tokenUsage)) ?? usageFromOutput(tokenUsage)
+    usageFromMetadata(metadata, from, raw) ??
+    usageInBody(rawOutput(tokenUsage)) ??
+    usageFromOutput(tokenUsage)
   );
 }
 

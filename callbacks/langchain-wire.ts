@@ -3,7 +3,7 @@
  * itself would write. Pure.
  */
 import { fieldsOf, isFields, json, listOf, positive, textOf, type Fields } from '../src/wire/fields.ts';
-import { asksForHour, HOUR_CACHE } from '../src/wire/hour-cache.ts';
+import { longCacheFee, longest } from '../src/wire/hour-cache.ts';
 import { LIMITS, promptFieldsIn, readBody, sumsUp, type Wire } from '../src/wire/request-body.ts';
 import { feeInResponses } from '../src/wire/responses-body.ts';
 
@@ -134,17 +134,19 @@ export function readParams(
   const wire = readBody(read, 'a model without a name', limits);
   const inPrompt = promptFieldsIn(body);
   const texts = [...(inPrompt.text === undefined ? [] : [inPrompt.text]), ...otherText(body)];
+  const longCache = longest(wire.longCache, inPrompt.longCache);
   const unbounded =
     hiddenInput(body, options) ??
     wire.unbounded ??
     (isResponses ? feeInResponses(body) : undefined) ??
     (isAnthropic ? feeInMessages(body) : undefined) ??
-    (inPrompt.asksForHour || asksForHour(body) ? HOUR_CACHE : undefined);
+    longCacheFee(longCache);
   const budget = positive(fieldsOf(body['thinking'])['budget_tokens']);
   // a completion model's own search over several answers, all of them paid for
   const choices = Math.max(wire.choices, positive(body['best_of']) ?? 1);
   return {
     ...wire,
+    ...(longCache !== undefined && { longCache }),
     choices,
     tools: listOf(body['tools']).length,
     ...(budget !== undefined && { reasoningTokens: budget }),

@@ -3,8 +3,8 @@ import { adapterGuard, checkOptions, type Guarding } from '../src/adapter.ts';
 import type { SpendRequest } from '../src/prepare.ts';
 import type { SpendScope } from '../src/scope.ts';
 import type { CallOutcome } from '../src/settlement.ts';
-import { attempt, fieldsOf, listOf, positive, textOf, type Fields } from '../src/wire/fields.ts';
-import { pictureUnbounded, TOKENS_PER_PICTURE } from '../src/wire/pictures.ts';
+import { attempt, fieldsOf, listOf, positive, sum, textOf, type Fields } from '../src/wire/fields.ts';
+import { drawnUsage, pictureUnbounded, TOKENS_PER_PICTURE } from '../src/wire/pictures.ts';
 import { namespaceOf, reportedMetadata, reportedUsage } from './ai-sdk-usage.ts';
 import { guardedWhole, settingsWire, type NamedModel } from './ai-sdk-whole.ts';
 
@@ -51,10 +51,14 @@ function unknownOption(params: Fields): string | undefined {
   return undefined;
 }
 
+function picturesIn({ files, mask }: Fields): readonly unknown[] {
+  return [...listOf(files), ...(mask == null ? [] : [mask])];
+}
+
 function requestOf(model: ImageModelLike, params: Fields): SpendRequest {
-  const { prompt, n, size, files, mask } = params;
+  const { prompt, n, size } = params;
   const wire = settingsWire(model);
-  const given = [...listOf(files), ...(mask == null ? [] : [mask])];
+  const given = picturesIn(params);
   const unbounded = wire.unbounded ?? pictureUnbounded(wire.model, size) ?? unknownOption(params);
   const text = textOf(prompt) ?? textOf(fieldsOf(prompt)['text']) ?? '';
   return {
@@ -71,14 +75,24 @@ function requestOf(model: ImageModelLike, params: Fields): SpendRequest {
   };
 }
 
-function outcomeOf(result: unknown, { provider }: NamedModel): CallOutcome {
+/** How much of the prompt was pictures: told with each picture of the answer, by OpenAI alone. */
+function pictureTokens(metadata: unknown): { inputImageTokens?: number } {
+  const told = listOf(fieldsOf(fieldsOf(metadata)['openai'])['images']).map(
+    (image) => fieldsOf(image)['imageTokens'],
+  );
+  return told.some((tokens) => typeof tokens === 'number') ? { inputImageTokens: sum(...told) } : {};
+}
+
+function outcomeOf(result: unknown, { provider }: NamedModel, hasPictures: boolean): CallOutcome {
   return attempt<CallOutcome>(
     () => {
       const { usage, providerMetadata } = fieldsOf(result);
       const told = reportedUsage(usage, { provider, seenOutputTokens: 1 });
       return {
         outcome: 'ok',
-        ...(told !== undefined && { usage: told }),
+        ...(told !== undefined && {
+          usage: drawnUsage({ ...told, ...pictureTokens(providerMetadata) }, hasPictures),
+        }),
         ...reportedMetadata(providerMetadata, usage, provider),
       };
     },
@@ -107,7 +121,7 @@ export function spendGuardImage(
         routed: () => undefined,
         send: (_, sent) =>
           sent === params ? hooks.doGenerate() : (model.doGenerate(sent as never) as PromiseLike<R>),
-        outcome: outcomeOf,
+        outcome: (result, target) => outcomeOf(result, target, picturesIn(params as Fields).length > 0),
       });
     },
   };

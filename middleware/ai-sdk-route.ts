@@ -6,9 +6,9 @@ import type { GuardedCall } from '../src/guarded-call.ts';
 import type { PromptShape } from '../src/estimate.ts';
 import type { SpendRequest } from '../src/prepare.ts';
 import { attempt, fieldsOf, isFields, positive, type Fields } from '../src/wire/fields.ts';
-import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
+import { hourCacheOf, longCacheFee, longest, type LongCache } from '../src/wire/hour-cache.ts';
 import { limitIn, LIMITS, type Wire } from '../src/wire/request-body.ts';
-import { hourCacheIn } from './ai-sdk-cache.ts';
+import { longCacheIn } from './ai-sdk-cache.ts';
 import { featuresOf, withCeiling, withOptions } from './ai-sdk-ceiling.ts';
 import { namespaceOf, promptShape } from './ai-sdk-usage.ts';
 import {
@@ -194,12 +194,15 @@ export function tellingCost(sending: Sending): Sending {
   };
 }
 
-/** Why the cost of a call can't be bounded, wherever it says so. */
-function unboundedIn({ model, params }: Sending, wire: Wire): string | undefined {
-  if (wire.unbounded !== undefined) return wire.unbounded;
+/** The prompt cache that a call asks for, and why its cost can't be bounded, wherever it says so. */
+function termsIn(
+  { model, params }: Sending,
+  wire: Wire,
+): { unbounded: string | undefined; longCache: LongCache | undefined } {
   // Claude is sold by others, too, and its cache options come under names of theirs
   const isClaude = /anthropic|claude/i.test(`${model.provider} ${wire.model}`);
-  return hourCacheIn(params, isClaude ? undefined : namesRead(model)) ? HOUR_CACHE : undefined;
+  const longCache = longest(wire.longCache, longCacheIn(params, isClaude ? undefined : namesRead(model)));
+  return { unbounded: wire.unbounded ?? longCacheFee(longCache), longCache };
 }
 
 /** What a decision asks for: another model, an output limit, a price ceiling, or none of them. */
@@ -211,7 +214,7 @@ interface Orders {
 
 /**
  * The call as a decision wants it, or `undefined` where it can't be had: sent to another model it must keep the
- * output limit and the number of answers that its cost was bounded with, and take on no fee.
+ * output limit and the number of answers that its cost was bounded with, and take on no fee and no dearer cache.
  */
 export function carryOut(sending: Sending, orders: Orders, resolve?: ResolveModel): Sending | undefined {
   const { maxPrice } = orders;
@@ -230,7 +233,9 @@ function placedCall(sending: Sending, orders: Orders, resolve?: ResolveModel): S
   if (routed === undefined) return undefined;
   const wire = readWire(routed);
   const isBounded = wire.choices <= asked.choices && wire.fallbacks.length === 0;
-  return isBounded && unboundedIn(routed, wire) === undefined ? routed : undefined;
+  const terms = termsIn(routed, wire);
+  const isAsked = terms.longCache === undefined || termsIn(sending, asked).longCache === terms.longCache;
+  return isBounded && isAsked && terms.unbounded === undefined ? routed : undefined;
 }
 
 /** A prompt with a text that goes into the request beside it, as a message of its own. */
@@ -249,7 +254,7 @@ export function spendRequest(sending: Sending, resolve: ResolveModel | undefined
   const whole = withText(prompt, wire.extraText);
   const features = featuresOf(sending, prompt, wire);
   const limitCanBeSet = withLimit(sending, SOME_LIMIT) !== undefined;
-  const unbounded = unboundedIn(sending, wire);
+  const { unbounded, longCache } = termsIn(sending, wire);
   const limit = limitCanBeSet && wire.limit === undefined ? SOME_LIMIT : wire.limit;
   const provider = namespaceOf(sending.model.provider);
   const request: SpendRequest = {
@@ -258,6 +263,7 @@ export function spendRequest(sending: Sending, resolve: ResolveModel | undefined
     fallbacks: wire.fallbacks,
     prompt: whole,
     choices: wire.choices,
+    ...hourCacheOf(longCache),
     limitCanBeSet,
     canRoute: (model) => carryOut(sending, { model, limit }, resolve) !== undefined,
   };

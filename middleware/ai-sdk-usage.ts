@@ -4,9 +4,9 @@
  */
 import type { PromptFile, PromptImage, PromptShape } from '../src/estimate.ts';
 import type { CallOutcome } from '../src/settlement.ts';
-import type { ReportedUsage } from '../src/usage.ts';
+import { soundParts, type ReportedUsage } from '../src/usage.ts';
 import { attempt, fieldsOf, isFields, json, listOf, sum, textOf, type Fields } from '../src/wire/fields.ts';
-import { openRouterCost, openRouterUpstream, wholeOutput } from '../src/wire/reported.ts';
+import { hourWritesIn, openRouterCost, openRouterUpstream, wholeOutput } from '../src/wire/reported.ts';
 
 /** `openai` of `openai.responses`: whose options a call reads, and whose price list its models are in. */
 export function namespaceOf(provider: unknown): string {
@@ -87,11 +87,25 @@ export function reportedUsage(
   // Converters turn a missing figure into 0; no call has an empty prompt, and what arrived was not nothing.
   if (inputTokens === 0) inputTokens = undefined;
   if (outputTokens === 0 && sum(from.seenOutputTokens) > 0) outputTokens = undefined;
-  const reported: { -readonly [K in keyof ReportedUsage]: unknown } = { inputTokens, outputTokens };
-  if (cacheReadTokens !== undefined) reported.cacheReadTokens = cacheReadTokens;
-  if (cacheWriteTokens !== undefined) reported.cacheWriteTokens = cacheWriteTokens;
-  if (reasoningTokens !== undefined) reported.reasoningTokens = reasoningTokens;
-  return reported;
+  const told: ReportedUsage = {
+    inputTokens,
+    outputTokens,
+    ...(cacheReadTokens !== undefined && { cacheReadTokens }),
+    ...(cacheWriteTokens !== undefined && { cacheWriteTokens }),
+    ...hourWritesIn(raw),
+    ...hourWritesIn(fieldsOf(metadata['anthropic'])['usage']),
+    ...(reasoningTokens !== undefined && { reasoningTokens }),
+  };
+  return { ...told, ...soundParts(soundIn(raw, metadata), told) };
+}
+
+/** The sound in a prompt: of OpenAI's format, or of Google's own, in which it has a list of all kinds. */
+function soundIn(raw: unknown, metadata: Fields): unknown {
+  const google = fieldsOf(fieldsOf(metadata['google'])['usageMetadata']);
+  const { prompt_tokens_details: details, promptTokensDetails: kinds } = { ...google, ...fieldsOf(raw) };
+  if (!Array.isArray(kinds)) return fieldsOf(details)['audio_tokens'];
+  const heard = kinds.map(fieldsOf).filter(({ modality }) => modality === 'AUDIO');
+  return sum(...heard.map(({ tokenCount }) => tokenCount));
 }
 
 /**

@@ -3,7 +3,7 @@
  * the model's settings, the provider's `extraBody`, the call's options. Pure.
  */
 import { fieldsOf, isFields, json, listOf, positive, textOf, type Fields } from '../src/wire/fields.ts';
-import { HOUR_CACHE } from '../src/wire/hour-cache.ts';
+import { longCacheFee, longest } from '../src/wire/hour-cache.ts';
 import {
   feeInBody,
   limitIn,
@@ -303,8 +303,10 @@ export function readWire(sending: Sending): OptionsWire {
   const inPrompt = promptFieldsIn(body);
   const unreadable =
     UNREADABLE in body ? 'transformRequestBody failed when it was asked what it will send' : undefined;
-  const unbounded = fee ?? unreadable ?? wire.unbounded ?? (inPrompt.asksForHour ? HOUR_CACHE : undefined);
+  const longCache = longest(wire.longCache, inPrompt.longCache);
+  const unbounded = fee ?? unreadable ?? wire.unbounded ?? longCacheFee(longCache);
   const all: OptionsWire = { ...wire };
+  if (longCache !== undefined) all.longCache = longCache;
   if (unbounded !== undefined) all.unbounded = unbounded;
   if (inPrompt.text !== undefined) all.extraText = inPrompt.text;
   return all;

@@ -1,7 +1,9 @@
 /** One attempt of a request of the OpenAI client: decided before it leaves, settled at its end. */
 import { notCarriedOut, type AdapterGuard } from '../src/adapter.ts';
 import type { GuardedCall } from '../src/guarded-call.ts';
+import type { CallOutcome } from '../src/settlement.ts';
 import { failureOutcome } from '../src/wire/failure.ts';
+import { drawnUsage } from '../src/wire/pictures.ts';
 import { watchedResponse } from './openai-response.ts';
 import { carryOut, spendRequest, type Carried, type Sending } from './openai-wire.ts';
 
@@ -70,6 +72,13 @@ export async function sendAttempt(
   }
 }
 
+/** The outcome, with the parts of a drawing's usage that have rates of their own. */
+function drawnOutcome({ endpoint, fields }: Carried, outcome: CallOutcome): CallOutcome {
+  if (endpoint.kind !== 'images' || outcome.usage === undefined) return outcome;
+  const hasPictures = ['image', 'images', 'mask'].some((name) => fields?.[name] != null);
+  return { ...outcome, usage: drawnUsage(outcome.usage, hasPictures) };
+}
+
 function watchedAnswer(
   { call, carried, choices, signal }: Attempt,
   response: Response,
@@ -80,7 +89,7 @@ function watchedAnswer(
     choices,
     hidesUsage: carried.addsUsage,
     signal: own,
-    settle: (outcome) => call.settle(outcome),
+    settle: (outcome) => call.settle(drawnOutcome(carried, outcome)),
     broken({ how }, isStream) {
       // the client's own controller is the caller's, for a stream; else only its timeout uses it
       const gaveUp = how === 'cancelled' || signal?.aborted === true || (isStream && own?.aborted === true);

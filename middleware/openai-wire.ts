@@ -9,8 +9,8 @@ import type { ModelFeature } from '../src/pricing/price.ts';
 import { toldCeiling } from '../src/wire/ceiling.ts';
 import { neededFeatures, wantsReasoning } from '../src/wire/features.ts';
 import { pictureUnbounded, TOKENS_PER_PICTURE } from '../src/wire/pictures.ts';
-import { fieldsOf, isFields, json, listOf, textOf, type Fields } from '../src/wire/fields.ts';
-import { asksForHourInJson, HOUR_CACHE } from '../src/wire/hour-cache.ts';
+import { fieldsOf, isFields, listOf, textOf, type Fields } from '../src/wire/fields.ts';
+import { hourCacheOf, longCacheFee, longCacheWithin } from '../src/wire/hour-cache.ts';
 import { LIMITS, readBody, type Wire } from '../src/wire/request-body.ts';
 import { feeInResponses } from '../src/wire/responses-body.ts';
 import { withDeployment, type Endpoint } from './openai-endpoints.ts';
@@ -67,13 +67,14 @@ function wireOf(sending: Sending, body: Fields): Wire {
   const names = limitNames(endpoint);
   const wire = readBody(isResponses ? { ...body, tools: [] } : body, first ?? '', names);
   const model = endpoint.deployment ?? wire.model;
-  const asked = /"(cacheControl|cache_control|cachePoint)"/.test(String(sending.body)) ? json(body) : '';
+  // a body without the word needs no walk
+  const isMarked = /"(cacheControl|cache_control|cachePoint)"/.test(String(sending.body));
+  const longCache = isMarked ? longCacheWithin(body) : wire.longCache;
   const unbounded =
-    wire.unbounded ??
-    (isResponses ? feeInResponses(body) : undefined) ??
-    (asksForHourInJson(asked) ? HOUR_CACHE : undefined);
+    wire.unbounded ?? (isResponses ? feeInResponses(body) : undefined) ?? longCacheFee(longCache);
   const fallbacks = wire.fallbacks.filter((name) => name !== model);
-  return { ...wire, model, fallbacks, ...(unbounded !== undefined && { unbounded }) };
+  const kept = longCache !== undefined && { longCache };
+  return { ...wire, model, fallbacks, ...kept, ...(unbounded !== undefined && { unbounded }) };
 }
 
 /** What a prompt costs, and how many answers it asks for. */
@@ -172,6 +173,7 @@ export function spendRequest(sending: Sending): SpendRequest {
     ...asked,
     ...(limit !== undefined && { maxOutputTokens: limit }),
     ...(why !== undefined && { unbounded: why }),
+    ...hourCacheOf(wire.longCache),
     ...(wire.reasoningTokens !== undefined && { reasoningTokens: wire.reasoningTokens }),
     limitCanBeSet: canChange,
     ...(canChange && provider === 'openrouter' && { ceilingCanBeSet: true }),

@@ -1,10 +1,19 @@
 /** What is spent and held on the caps that count for a scope. */
-import { capLayout, type LayoutWindow } from './accounts.ts';
-import type { Ledger } from './ledgers/ledger.ts';
+import { capLayout, type CapAccount, type CapLayout, type LayoutWindow } from './accounts.ts';
+import type { Ledger, LedgerView, Transaction } from './ledgers/ledger.ts';
+import type { Grant } from './ledgers/marks.ts';
 import type { NanoUsd } from './money.ts';
 import type { CapAction, Policy } from './policy.ts';
 import { scopeMatches, type SpendScope } from './scope.ts';
-import { spanAt, type WindowKind, type WindowSpan } from './windows.ts';
+import { spanAt, type WindowKind } from './windows.ts';
+
+/** What raises a cap for a while. */
+export interface CapGrant {
+  amount: NanoUsd;
+  until: Date;
+  /** Which calls it is for. */
+  scope: SpendScope;
+}
 
 /** A cap with what counts for it now, in nano-USD. */
 export interface CapBalance {
@@ -13,9 +22,15 @@ export interface CapBalance {
   index: number;
   window: WindowKind;
   action: CapAction;
+  /** As the policy has it. */
   amount: NanoUsd;
   spent: NanoUsd;
   held: NanoUsd;
+  /** What grants add to the amount for calls of this scope, each until its time is over. */
+  granted?: NanoUsd;
+  grants?: readonly CapGrant[];
+  /** The frozen scope that calls of this scope are in: none of them passes until somebody unfreezes it. */
+  frozen?: SpendScope;
   /** When the window ends; absent where it never does. */
   resetsAt?: Date;
 }
@@ -30,31 +45,40 @@ export async function capBalances(
     policies.filter((policy) => scopeMatches(policy.record.scope, scope)),
     scope,
   );
-  const ends = new Map<string, number>();
-  const selectors = layout.counted.map(({ account, window }) => {
-    const { kind, calendar } = layout.windows[window] as LayoutWindow;
-    const span = (now: number): WindowSpan => {
-      const found = spanAt(kind, calendar, now);
-      ends.set(account.key, found.end);
-      return found;
-    };
-    return { ...account, span };
+  const look = (view: LedgerView): Transaction<CapBalance[]> => ({
+    drafts: [],
+    result: layout.caps.flatMap((cap) => balanceOf(view, layout, cap, scope) ?? []),
   });
-  const balances = await ledger.balances(selectors);
-  const found = new Map(balances.map((balance) => [balance.account.key, balance]));
-  return layout.caps.flatMap(({ policy, index, cap, account }) => {
-    const balance = account && found.get(account.key);
-    if (account === undefined || balance === undefined) return [];
-    const end = ends.get(account.key) ?? 0;
-    return {
-      policyId: policy.record.id,
-      index,
-      window: cap.window,
-      action: cap.action,
-      amount: policy.amounts[index] as NanoUsd,
-      spent: balance.spent,
-      held: balance.held,
-      ...(end !== 0 && { resetsAt: new Date(end) }),
-    };
-  });
+  return (await ledger.transact(layout.accounts, look)).result;
+}
+
+function balanceOf(
+  view: LedgerView,
+  { windows }: CapLayout,
+  { policy, index, cap, account, window }: CapAccount,
+  scope: SpendScope,
+): CapBalance | undefined {
+  if (account === undefined || window === undefined) return undefined;
+  const { marks, now } = view;
+  const { kind, calendar } = windows[window] as LayoutWindow;
+  const span = spanAt(kind, calendar, now);
+  const { id } = policy.record;
+  const granted = marks.granted({ policy: id, cap: index, window: kind, scope }, now);
+  const grants = marks.grants(now, { policy: id, cap: index, window: kind, scope });
+  const frozen = marks.frozen(scope);
+  return {
+    policyId: id,
+    index,
+    window: cap.window,
+    action: cap.action,
+    amount: policy.amounts[index] as NanoUsd,
+    ...view.amounts(account, span),
+    ...(granted > 0n && { granted, grants: grants.map(shown) }),
+    ...(frozen !== undefined && { frozen: { ...frozen } }),
+    ...(span.end !== 0 && { resetsAt: new Date(span.end) }),
+  };
+}
+
+function shown({ amount, until, scope }: Grant): CapGrant {
+  return { amount, until: new Date(until), scope: { ...scope } };
 }

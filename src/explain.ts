@@ -63,7 +63,7 @@ function sentence(prepared: Prepared, input: DecideInput, decision: Decision): s
       return `the call could cost ${formatUsd(decision.hold)}, ${named} has no room for it, and nobody approved it.`;
     case 'unknown_price':
       if (isAutoRouter(detail)) return AUTO_UNBOUND;
-      return prepared.unpriced.get(detail) ?? `${detail} has no known price.`;
+      return (prepared.unpriced.get(detail) ?? `${detail} has no known price.`) + besides(prepared);
     case 'unbounded_cost':
       return `its cost has no upper bound: ${detail}.${boundRemedy(prepared)}`;
     case 'cap_per_call':
@@ -77,6 +77,13 @@ function sentence(prepared: Prepared, input: DecideInput, decision: Decision): s
     case 'ledger_unavailable':
       return 'the ledger is not available.';
   }
+}
+
+/** What a price would not help against. */
+function besides({ request }: Prepared): string {
+  return 'unbounded' in request.input
+    ? ` Besides, its cost has no upper bound: ${request.input.unbounded}.`
+    : '';
 }
 
 const AUTO_UNBOUND =
@@ -188,8 +195,15 @@ function injected(
   return { basis: ` at ${whose} of ${tokens}, since the call sets none`, remedy };
 }
 
-function boundRemedy({ request }: Prepared): string {
-  if (!('unbounded' in request.input)) return ' Set an output limit on the call.';
+function boundRemedy({ request, prices }: Prepared): string {
+  if (!('unbounded' in request.input)) {
+    const named = [request.model, ...request.fallbacks];
+    const lacking = named.find((model) => prices.get(model)?.cacheWriteHour === undefined);
+    return request.hourCache === true && lacking !== undefined
+      ? ` Ask for the cache of five minutes (no ttl), or set all rates with setCostOverride(${JSON.stringify(lacking)}, ` +
+          '{ inputCentsPerKtok, outputCentsPerKtok, cacheWriteHourCentsPerKtok }); Anthropic takes twice the input.'
+      : ' Set an output limit on the call.';
+  }
   const { unbounded } = request.input;
   if (unbounded === NO_INPUT) return ' Pass inputTokens or prompt.';
   // Only strict estimates say this; every other reason is an adapter's, and says what to do itself.

@@ -348,7 +348,7 @@ class Guard implements SpendGuard {
     const hold: Hold = { call: id, amount: decision.hold, until, accounts };
     const { now, priceOf, signing, tell, waitUntil } = this.#settings;
     const onSettled = ({ usage }: SettledCost): void => {
-      this.#caches.remember(prepared.scope, route.model, usage, now());
+      this.#caches.remember(prepared.scope, route.model, usage, now(), prepared.request.hourCache);
       this.#giveAlerts(prepared, spans);
     };
     const context = {

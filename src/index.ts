@@ -7,7 +7,7 @@ export {
   type SpendGuard,
 } from './guard.ts';
 export type { SpendGuardOptions } from './options.ts';
-export type { CapBalance } from './balances.ts';
+export type { CapBalance, CapGrant } from './balances.ts';
 export type { SpendRequest } from './request.ts';
 export type { ControlNote, GrantRequest } from './control.ts';
 export type { SpendAlert } from './alerts.ts';

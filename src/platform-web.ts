@@ -32,11 +32,10 @@ const HEX_CODES: readonly (readonly [number, number])[] = Array.from({ length: 2
 
 /** In one go: a text that grows by every digit leaves many behind. */
 export function toHex(bytes: Uint8Array): string {
-  const codes = new Array<number>(bytes.length * 2);
-  for (let index = 0; index < bytes.length; index++) {
-    const [high, low] = HEX_CODES[bytes[index] as number] as readonly [number, number];
-    codes[2 * index] = high;
-    codes[2 * index + 1] = low;
+  const codes: number[] = [];
+  for (const byte of bytes) {
+    const [high, low] = HEX_CODES[byte] as readonly [number, number];
+    codes.push(high, low);
   }
   return String.fromCharCode(...codes);
 }

@@ -2,7 +2,7 @@
 import type { RequestFacts, Route } from './decide.ts';
 import { reportedCost, type NanoUsd } from './money.ts';
 import { costOf, worstCaseCost, type Price } from './pricing/price.ts';
-import { knownUsage, type ReportedUsage, type TokenUsage } from './usage.ts';
+import { knownUsage, type AskedUsage, type ReportedUsage, type TokenUsage } from './usage.ts';
 
 /** How a call ended, as an adapter saw it. Whatever it doesn't know, it leaves out. */
 export interface CallOutcome {
@@ -101,6 +101,18 @@ export function upstreamFacts(
   };
 }
 
+/** What of a call costs more than other tokens where its price is told apart. */
+function askedUsage({ request, price }: SettledAgainst): AskedUsage {
+  const { hourCache, audio, images } = request;
+  const isDearer = (rate: 'inputAudio' | 'inputImage'): boolean =>
+    price?.tiers.some((tier) => tier[rate] > tier.input) === true;
+  return {
+    ...(hourCache && { hourCache }),
+    audio: audio === true && isDearer('inputAudio'),
+    images: images !== undefined && isDearer('inputImage'),
+  };
+}
+
 /**
  * The cost to settle: what the provider reported, else tokens × price. Where neither can be believed, the hold,
  * which is the one figure that can't be too low; a call without an output limit has an estimate instead.
@@ -108,7 +120,7 @@ export function upstreamFacts(
 export function settledCost(outcome: CallOutcome, against: SettledAgainst): SettledCost {
   if (outcome.outcome === 'not_sent') return { amount: 0n, source: 'none' };
   if (against.request.fixedCost !== undefined) return { amount: against.request.fixedCost, source: 'tokens' };
-  const usage = knownUsage(outcome.usage);
+  const usage = knownUsage(outcome.usage, askedUsage(against));
   const known = 'unknown' in usage ? undefined : usage;
   const reported = reportedCost(outcome.cost);
   const { at, request } = against;

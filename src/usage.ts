@@ -39,12 +39,52 @@ function shown(value: unknown): string {
   return typeof value === 'number' ? String(value) : typeof value;
 }
 
+/** What a call has or asks for whose tokens cost more than others, so that they must not be missed. */
+export interface AskedUsage {
+  hourCache?: boolean;
+  audio?: boolean;
+  images?: boolean;
+}
+
+/**
+ * The parts of an input that are sound. Providers count what came from the cache, too, and don't say how much that
+ * is: as little as can be, for it is cheaper.
+ */
+export function soundParts(
+  sound: unknown,
+  { inputTokens, cacheReadTokens, cacheWriteTokens }: ReportedUsage,
+): Pick<ReportedUsage, 'inputAudioTokens' | 'cacheReadAudioTokens'> {
+  const heard = count(sound);
+  if (heard === undefined) return {};
+  const read = count(cacheReadTokens) ?? 0;
+  const fresh = Math.max(0, (count(inputTokens) ?? 0) - read - (count(cacheWriteTokens) ?? 0));
+  const inputAudioTokens = Math.min(heard, fresh);
+  const cached = Math.min(heard - inputAudioTokens, read);
+  return { inputAudioTokens, ...(cached > 0 && { cacheReadAudioTokens: cached }) };
+}
+
+/** Where an answer doesn't tell which part of a prompt was sound or pictures, all of it counts as that. */
+function withMedia(reported: ReportedUsage, { audio, images }: AskedUsage): ReportedUsage {
+  const { inputTokens, cacheReadTokens, cacheWriteTokens, inputAudioTokens, inputImageTokens } = reported;
+  const missesSound = audio === true && count(inputAudioTokens) === undefined;
+  if (!missesSound && (images !== true || count(inputImageTokens) !== undefined)) return reported;
+  const others = [cacheReadTokens, cacheWriteTokens, inputAudioTokens, inputImageTokens];
+  const rest = others.reduce<number>((left, part) => left - (count(part) ?? 0), count(inputTokens) ?? 0);
+  return { ...reported, [missesSound ? 'inputAudioTokens' : 'inputImageTokens']: Math.max(0, rest) };
+}
+
 /**
  * The reported usage in normal form, or the reason why it can't be believed. A provider that omits usage is
- * often turned into 0 in and 0 out by its client library, so that pair is unknown, never free.
+ * often turned into 0 in and 0 out by its client library, so that pair is unknown, never free. `asked` is what the call
+ * asked for.
  */
-export function knownUsage(reported: ReportedUsage | undefined): TokenUsage | { unknown: string } {
-  if (reported === undefined) return { unknown: 'no usage was reported' };
+export function knownUsage(
+  given: ReportedUsage | undefined,
+  asked: AskedUsage = {},
+): TokenUsage | { unknown: string } {
+  if (given === undefined) return { unknown: 'no usage was reported' };
+  const heard = withMedia(given, asked);
+  const reported = asked.hourCache === true ? withHourWrites(heard) : heard;
   const inputTokens = count(reported.inputTokens);
   const outputTokens = count(reported.outputTokens);
   if (inputTokens === undefined || outputTokens === undefined) {
@@ -61,6 +101,19 @@ export function knownUsage(reported: ReportedUsage | undefined): TokenUsage | { 
   }
   const unknown = overfull(usage);
   return unknown === undefined ? usage : { unknown };
+}
+
+/**
+ * Where an answer doesn't tell which part of what was written is to last the hour that the call asked for
+ * (OpenRouter's doesn't), all of it counts as that; and where nothing tells what was written, all that was not read.
+ */
+function withHourWrites(reported: ReportedUsage): ReportedUsage {
+  if (count(reported.cacheWriteHourTokens) !== undefined) return reported;
+  const { inputTokens, cacheReadTokens, inputAudioTokens, inputImageTokens } = reported;
+  const known = [cacheReadTokens, inputAudioTokens, inputImageTokens];
+  const unread = known.reduce<number>((left, part) => left - (count(part) ?? 0), count(inputTokens) ?? 0);
+  const written = reported.cacheWriteTokens ?? Math.max(0, unread);
+  return { ...reported, cacheWriteTokens: written, cacheWriteHourTokens: written };
 }
 
 const PARTS = [

@@ -479,6 +479,38 @@ describe('grants and freezes in code', () => {
     });
   });
 
+  it('balances tell of both: what is granted until when, and the freeze that the scope is in', async () => {
+    const { guard, clock } = open([cap, { ...cap, window: 'per_day' }]);
+    const alice = { userId: 'alice' };
+    const until = new Date(clock.now() + 2 * MINUTE);
+    await guard.grant({ policyId: 'p', cap: 0, usd: '0.05', forMs: MINUTE });
+    await guard.grant({ policyId: 'p', cap: 0, usd: 1, until, scope: alice });
+    await guard.freeze({ ...alice, teamId: 'x' });
+    const [first, second] = await guard.balances(alice);
+    expect(first).toMatchObject({
+      amount: 60_000_000n,
+      granted: 1_050_000_000n,
+      grants: [
+        { amount: 50_000_000n, until: new Date(clock.now() + MINUTE), scope: {} },
+        { amount: 1_000_000_000n, until, scope: alice },
+      ],
+    });
+    for (const none of ['granted', 'grants', 'frozen']) expect(second).not.toHaveProperty(none);
+    expect(first).not.toHaveProperty('frozen');
+    const frozen = { userId: 'alice', teamId: 'x' };
+    expect((await guard.balances({ ...frozen, agentId: 'a' })).map((each) => each.frozen)).toEqual([
+      frozen,
+      frozen,
+    ]);
+    expect((await guard.balances())[0]).toMatchObject({ granted: 50_000_000n });
+    clock.advance(MINUTE);
+    expect((await guard.balances(alice))[0]).toMatchObject({ granted: 1_000_000_000n, grants: [{ until }] });
+    clock.advance(MINUTE);
+    expect((await guard.balances(alice))[0]).not.toHaveProperty('granted');
+    await guard.unfreeze(frozen);
+    expect((await guard.balances(frozen))[0]).not.toHaveProperty('frozen');
+  });
+
   it('one that was signed by another key than the ledger’s own makes the log invalid', async () => {
     const { ledger } = open([cap]);
     const signer = signerFromSeed(new Uint8Array(32).fill(7));

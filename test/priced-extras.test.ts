@@ -10,6 +10,7 @@ import {
 import { guardWith } from '../src/guard.ts';
 import { compilePrice, type PriceRow } from '../src/pricing/price.ts';
 import type { DecisionPayload, Payload, SettlementPayload } from '../src/receipts/payloads.ts';
+import { Replay } from '../src/replay.ts';
 
 const POLICY = {
   id: 'p',
@@ -198,5 +199,69 @@ describe('the settlement', () => {
     });
     const odd = await settled(ROW, { cost: 0.01, upstreamCost: 'x', isByok: 'yes' });
     expect(odd.cost).toEqual({ amount: '10000000', reported: '10000000', source: 'provider' });
+  });
+});
+
+describe('the replay of such a log', () => {
+  const row: PriceRow = {
+    ...ROW,
+    cacheWrite: '1.25',
+    cacheWriteHour: '2',
+    cacheRead: '0.1',
+    inputImage: '5',
+    image: '0.5',
+    overrides: [{ between: [60, 120] as const, input: '3', output: '20' }],
+  };
+  const usage = {
+    inputTokens: 1000,
+    outputTokens: 100,
+    cacheWriteTokens: 200,
+    cacheWriteHourTokens: 150,
+    inputImageTokens: 300,
+  };
+
+  /** A log of one call, begun and ended at these times; `edit` changes what its settlement says. */
+  async function replayOf(
+    begin: string,
+    end: string,
+    edit: (payload: SettlementPayload) => object = () => ({}),
+  ) {
+    let now = Date.parse(`2026-11-24T${begin}Z`);
+    const ledger = memoryLedger({ now: () => now });
+    const guard = guardFor(row, ledger, () => now);
+    const prompt = { texts: [], messages: 1, images: [{}, {}] };
+    const call = await guard.begin({ ...REQUEST, prompt, hourCache: true });
+    now = Date.parse(`2026-11-24T${end}Z`);
+    await call.settle({ outcome: 'ok', usage });
+    const replay = new Replay();
+    for await (const receipt of ledger.read()) {
+      const { payload } = receipt;
+      const changed = payload.type === 'settlement' ? { ...payload, ...edit(payload) } : payload;
+      replay.add({ ...receipt, payload: changed as Payload });
+    }
+    return replay.verdict();
+  }
+
+  it.each([
+    ['00:10:00', '00:11:00'],
+    ['00:59:00', '01:00:00'],
+    ['01:59:59', '02:10:00'],
+    ['02:00:00', '02:10:00'],
+  ])('follows: begun at %s, ended at %s', async (begin, end) => {
+    expect(await replayOf(begin, end)).toMatchObject({ replay: 'follows' });
+  });
+
+  it('does not where the cost is another', async () => {
+    for (const more of [-1n, 1n]) {
+      const edit = ({ cost }: SettlementPayload): object => {
+        const amount = `${BigInt(cost.amount) + more}`;
+        return { cost: { ...cost, amount, computed: amount } };
+      };
+      const { problem } = await replayOf('02:00:00', '02:10:00', edit);
+      // the dear time may have come between begin and end, but no more than that
+      if (more < 0n) expect(problem?.cause).toContain('tokens × price is');
+      const timeless = await replayOf('01:30:00', '01:40:00', edit);
+      expect(timeless.problem?.cause).toContain('tokens × price is');
+    }
   });
 });

@@ -8,6 +8,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { findProvider, type ModelInfo, type ModelPrice, type TieredPrices } from '@pydantic/genai-prices';
 import { ALWAYS_MORE } from '../src/pricing/openrouter-list.ts';
+import { COUNTED_IN_TOKENS } from '../src/wire/pictures.ts';
 
 /** The day for which rows are chosen: of the rows with a start date, the latest that has begun. */
 const IN_FORCE_ON = '2026-11-23';
@@ -33,6 +34,7 @@ const PROVIDERS = [
   'cerebras',
   'minimax',
   'zai',
+  'voyageai',
 ];
 
 /** OpenRouter's vendor names, where they differ from the provider ids of the source. */
@@ -45,7 +47,7 @@ const PLAIN_ID = /^[\w@][\w@.:/-]*$/;
 const ROUTER = /^openrouter\/|(^|[/-])(auto|router)($|-)/;
 
 /** Models whose answer costs nothing beside the prompt. */
-const EMBEDDING = /(^|[/.-])(text-)?embed(ding|dings)?($|[-.:\d])/;
+const EMBEDDING = /(^|[/.-])(text-)?embed(ding|dings)?($|[-.:\d])|^voyage-/;
 
 /** The source's own shorthand for fine-tuned models, whose real ids carry the owner's name. */
 const FINE_TUNED = /^ft:|\.ft-/;
@@ -74,6 +76,12 @@ const HELD_UNITS = new Set<string>([
   'requests_kcount',
 ]);
 
+/**
+ * Models that draw are asked for pictures only, at known numbers of tokens. Their answers don't tell what came from a
+ * cache, so that its rates are left out: such tokens are charged as others.
+ */
+const DRAWING_UNITS = new Set(['input_mtok', 'output_mtok', 'input_image_mtok', 'output_image_mtok']);
+
 /** Rates in the order of `RATE_UNITS`, empty where there is none. */
 interface Rates {
   above: number;
@@ -85,6 +93,8 @@ interface Row {
   aliases: string[];
   rates: Rates[];
   reasoning: string;
+  /** Of pictures in the answer. */
+  outputImage: string;
   request: string;
   context: string;
   /** Rates at times of the day, as `from-until` in minutes of the UTC day. */
@@ -176,13 +186,14 @@ function ratesAbove(prices: ModelPrice, above: number): Rates {
 function reasonToLeaveOut(provider: string, id: string, prices: ModelPrice): string | undefined {
   if (!PLAIN_ID.test(id)) return 'a moving alias or an id with separators';
   if (ROUTER.test(id)) return 'a router';
-  if (ALWAYS_MORE.test(id)) return 'always charges more than text tokens';
+  const draws = COUNTED_IN_TOKENS.test(id);
+  if (ALWAYS_MORE.test(id) && !draws) return 'always charges more than text tokens';
   if (FINE_TUNED.test(id)) return 'shorthand for fine-tuned models';
   if (provider === 'openrouter' && !id.includes('/')) return 'not an OpenRouter id';
   if (prices.input_mtok === undefined || (prices.output_mtok === undefined && !EMBEDDING.test(id)))
     return 'no price for text in and out';
   for (const unit of Object.keys(prices)) {
-    if (HELD_UNITS.has(unit)) continue;
+    if (HELD_UNITS.has(unit) || (draws && DRAWING_UNITS.has(unit))) continue;
     return unit.startsWith('output_') ? `output is also charged by ${unit}` : `it is also charged by ${unit}`;
   }
   return undefined;
@@ -204,19 +215,23 @@ function exactAliases(model: ModelInfo): string[] {
 }
 
 function readRow(provider: string, model: ModelInfo): Row | { leftOut: string } {
-  const { prices, times } = pricesInForce(model);
+  const { prices: all, times } = pricesInForce(model);
+  const prices = COUNTED_IN_TOKENS.test(model.id)
+    ? Object.fromEntries(Object.entries(all).filter(([unit]) => DRAWING_UNITS.has(unit)))
+    : all;
   const leftOut = reasonToLeaveOut(provider, model.id, prices);
   if (leftOut !== undefined) return { leftOut };
   const isWhole = times.every(
     ({ prices: at }) => Object.keys(at).sort().join() === Object.keys(prices).sort().join(),
   );
   if (!isWhole) return { leftOut: 'at some times of the day it is charged by other units' };
-  const { output_reasoning_mtok: reasoning, requests_kcount: requests } = prices;
+  const { output_reasoning_mtok: reasoning, output_image_mtok: drawn, requests_kcount: requests } = prices;
   return {
     id: model.id,
     aliases: exactAliases(model),
     rates: [-1, ...tierStarts(prices)].map((above) => ratesAbove(prices, above)),
     reasoning: typeof reasoning === 'number' ? decimalText(reasoning) : '',
+    outputImage: typeof drawn === 'number' ? decimalText(drawn) : '',
     request: typeof requests === 'number' ? decimalText(requests / 1000) : '',
     context: model.context_window === undefined ? '' : String(model.context_window),
     times: times.map(({ between, prices: at }) => ({ between, texts: ratesAbove(at, -1).texts })),
@@ -261,12 +276,16 @@ const HOUR = RATE_UNITS.indexOf('cache_write_1h_mtok');
  * both agree on input and output.
  */
 function takeVendorTerms(row: Row, vendors: Row | { leftOut: string }): void {
-  if ('leftOut' in vendors || vendors.rates.length !== 1 || row.rates.length !== 1) return;
-  const [own, theirs] = [row.rates[0]?.texts ?? [], vendors.rates[0]?.texts ?? []];
-  // input and output
-  if (own[0] !== theirs[0] || own[1] !== theirs[1]) return;
-  for (let index = HOUR; index < theirs.length; index += 1)
-    if (own[index] === '') own[index] = theirs[index] ?? '';
+  if ('leftOut' in vendors) return;
+  // input and output, by length of prompt
+  const basis = ({ rates }: Row): string =>
+    rates.map(({ above, texts }) => [above, texts[0], texts[1]].join()).join('/');
+  if (basis(row) !== basis(vendors)) return;
+  for (const [tier, { texts: own }] of row.rates.entries()) {
+    const theirs = vendors.rates[tier]?.texts ?? [];
+    for (let index = HOUR; index < theirs.length; index += 1)
+      if (own[index] === '') own[index] = theirs[index] ?? '';
+  }
 }
 
 /** An alias that is also an id goes to the row with that id; one that two rows claim goes to neither. */
@@ -297,6 +316,7 @@ function rowText(row: Row): string {
     row.request,
     ...more,
     row.times.map(({ between, texts }) => joined([between, ...texts])).join('/'),
+    row.outputImage,
   ];
   return fields.join(';').replace(/;+$/, '');
 }
@@ -322,9 +342,9 @@ function main(): void {
   const text = `/*
  * Generated by tools/update-prices.ts from @pydantic/genai-prices ${version}: don't edit.
  * A row: id[=alias...];input;output;cache read;cache write;context window;tiers;reasoning;request;
- * one-hour cache write;sound in;sound from the cache;pictures in;times. Rates are USD per million tokens, a request
- * is USD. A tier is above,<rates>, a time is from-until in minutes of the UTC day,<rates>; <rates> are input,output,
- * cache read,cache write,one-hour cache write,sound in,sound from the cache,pictures in.
+ * one-hour cache write;sound in;sound from the cache;pictures in;times;pictures out. Rates are USD per million
+ * tokens, a request is USD. A tier is above,<rates>, a time is from-until in minutes of the UTC day,<rates>; <rates>
+ * are input,output,cache read,cache write,one-hour cache write,sound in,sound from the cache,pictures in.
  *
  * The prices are part of that package, which is published under this licence:
  *

@@ -41,7 +41,10 @@ export interface AwaitedTruth {
 }
 
 /** What a log says besides balances. */
-export type LedgerMarks = Pick<Marks, 'frozen' | 'freezes' | 'granted' | 'rung' | 'isUsed' | 'wasGiven'>;
+export type LedgerMarks = Pick<
+  Marks,
+  'frozen' | 'freezes' | 'grants' | 'granted' | 'rung' | 'isUsed' | 'wasGiven'
+>;
 
 /** A consistent look at the ledger, inside a transaction. */
 export interface LedgerView {

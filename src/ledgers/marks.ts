@@ -94,20 +94,23 @@ export class Marks {
     return [...this.#freezes.values()];
   }
 
-  /** What is granted on top of a cap's amount for a call, at `now`. */
-  granted({ policy, cap, window, scope }: GrantQuery, now: number): NanoUsd {
-    if (this.#grants.length === 0) return 0n;
-    return this.#grants.reduce(
-      (sum, grant) =>
-        grant.policy === policy &&
-        grant.cap === cap &&
-        grant.window === window &&
-        grant.until > now &&
-        scopeMatches(grant.scope, scope)
-          ? sum + grant.amount
-          : sum,
-      0n,
+  /** Every grant that isn't over at `now`; with a query those that raise this cap for this call. */
+  grants(now: number, query?: GrantQuery): Grant[] {
+    return this.#grants.filter(
+      ({ policy, cap, window, scope, until }) =>
+        until > now &&
+        (query === undefined ||
+          (policy === query.policy &&
+            cap === query.cap &&
+            window === query.window &&
+            scopeMatches(scope, query.scope))),
     );
+  }
+
+  /** What is granted on top of a cap's amount for a call, at `now`. */
+  granted(query: GrantQuery, now: number): NanoUsd {
+    if (this.#grants.length === 0) return 0n;
+    return this.grants(now, query).reduce((sum, { amount }) => sum + amount, 0n);
   }
 
   /** The model that a task was sent to. */

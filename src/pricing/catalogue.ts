@@ -71,13 +71,15 @@ function timeOf(text: string): PriceOverride {
 
 function rowOf(line: string): PriceRow {
   const [names = '', input, output, cacheRead, cacheWrite, context = '', ...rest] = line.split(';');
-  const [tiers = '', reasoning = '', request = '', hour, audio, audioRead, image, times = ''] = rest;
+  const [tiers = '', reasoning = '', request = '', hour, audio, audioRead, image, ...last] = rest;
+  const [times = '', outputImage = ''] = last;
   return {
     model: names.split('=')[0] as string,
     source: 'catalogue',
     version: CATALOGUE_VERSION,
     ...ratesOf([input, output, cacheRead, cacheWrite, hour, audio, audioRead, image]),
     ...(reasoning && { reasoning }),
+    ...(outputImage && { outputImage }),
     ...(request && { request }),
     ...(tiers && { tiers: tiers.split('/').map(tierOf) }),
     ...(times && { overrides: times.split('/').map(timeOf) }),

@@ -102,7 +102,8 @@ function unknownPrice(model: string, provider: string | undefined, reason: strin
   const name = JSON.stringify(model.length > 80 ? `${model.slice(0, 80)}…` : model);
   const suggestions = suggestModels(model, provider);
   const hint = suggestions.length > 0 ? ` Did you mean ${suggestions.join(' or ')}?` : '';
-  const remedy = `Set one with setCostOverride(${name}, { inputCentsPerKtok, outputCentsPerKtok }).`;
+  const output = /embed/i.test(model) ? 'outputCentsPerKtok: 0' : 'outputCentsPerKtok';
+  const remedy = `Set one with setCostOverride(${name}, { inputCentsPerKtok, ${output} }).`;
   return { unknown: `The price of ${name} is unknown: ${reason}.${hint} ${remedy}`, suggestions };
 }
 

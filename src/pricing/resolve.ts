@@ -23,6 +23,7 @@ const PROVIDER_ALIASES: ReadonlyMap<string, string> = new Map([
   ['mistralai', 'mistral'],
   ['moonshot', 'moonshotai'],
   ['togetherai', 'together'],
+  ['voyage', 'voyageai'],
   ['xai', 'x-ai'],
   ['z-ai', 'zai'],
 ]);
@@ -41,6 +42,7 @@ const VENDORS: readonly string[] = [
   'moonshotai',
   'minimax',
   'zai',
+  'voyageai',
 ];
 
 /** Providers that host the models of others under ids of their own, slashes included: exact ids only. */

@@ -4,7 +4,6 @@ import { strictUtf8 } from './canonical-json.ts';
 import { sha256Text, verifySignature } from './keys.ts';
 import { leafHash } from './leaf-hash.ts';
 import type { Payload, Receipt } from './payloads.ts';
-import { plainLine, signedPart } from './plain-line.ts';
 import { standingText, type CleanSegment } from './segment.ts';
 import type { TallySheet } from './tally.ts';
 import { soundSignature } from './strict-signature.ts';
@@ -33,16 +32,10 @@ import {
 /** Where signatures can only be checked asynchronously, so many are under way at once. */
 const BATCH = 64;
 
-/** A receipt on its way: taken apart when it gets there, so that little waits in memory. */
-interface Underway {
-  seq: number;
-  receipt: () => Receipt;
-}
-
 /** Receipts on their way to the caller, and the signatures that have to be right before they get there. */
 class Batch {
   readonly #deliver: (receipt: Receipt) => void;
-  #receipts: Underway[] = [];
+  #receipts: Receipt[] = [];
   #checks: { line: number; isRight: Promise<boolean> }[] = [];
 
   constructor(deliver: (receipt: Receipt) => void) {
@@ -62,9 +55,9 @@ class Batch {
     return true;
   }
 
-  add(underway: Underway): void {
-    if (this.#checks.length === 0) this.#deliver(underway.receipt());
-    else this.#receipts.push(underway);
+  add(receipt: Receipt): void {
+    if (this.#checks.length === 0) this.#deliver(receipt);
+    else this.#receipts.push(receipt);
   }
 
   /** Delivers what is signed; answers with the first line that isn't. */
@@ -72,9 +65,9 @@ class Batch {
     const checks = this.#checks;
     const answers = await Promise.all(checks.map(({ isRight }) => isRight));
     const wrong = checks[answers.indexOf(false)];
-    for (const { seq, receipt } of this.#receipts) {
-      if (wrong !== undefined && seq + 1 >= wrong.line) break;
-      this.#deliver(receipt());
+    for (const receipt of this.#receipts) {
+      if (wrong !== undefined && receipt.payload.seq + 1 >= wrong.line) break;
+      this.#deliver(receipt);
     }
     this.#receipts = [];
     this.#checks = [];
@@ -91,7 +84,8 @@ export interface ReadingOptions extends VerifyLogOptions {
 }
 
 /** A receipt whose signature was put off: either the next line vouches for it, or the end checks it. */
-interface HeldBack extends Underway {
+interface HeldBack {
+  receipt: Receipt;
   /** False when the signature is wrong; `true` may mean that it is under way. */
   isSigned: () => boolean;
 }
@@ -131,26 +125,15 @@ export class LogReading {
   /** Takes the next line, without its newline. Answers with a verdict when there is nothing more to read. */
   async take(line: Uint8Array): Promise<LogVerdict | undefined> {
     this.#putOff = undefined;
-    const next = this.#next(line);
+    const next = this.#verifier.next(line);
     if ('verdict' in next) return this.#end(next);
     const check = this.#putOff as SignatureCheck | undefined;
     this.#release();
     if (check === undefined) this.#batch.add(next);
-    else this.#heldBack = { ...next, isSigned: () => this.#batch.check(check) };
+    else this.#heldBack = { receipt: next, isSigned: () => this.#batch.check(check) };
     if (!this.#batch.isFull) return undefined;
     const wrong = await this.#batch.flush();
     return wrong === undefined ? undefined : verdictOf(this.#verified, wrong, this.#anchor);
-  }
-
-  #next(line: Uint8Array): Underway | LineProblem {
-    const plain = plainLine(line);
-    if (plain === undefined) {
-      const next = this.#verifier.next(line);
-      return 'verdict' in next ? next : { seq: next.payload.seq, receipt: () => next };
-    }
-    const { seq, text } = plain;
-    const hash = this.#verifier.nextPlain(plain, line, signedPart(line));
-    return typeof hash === 'string' ? { seq, receipt: () => receiptOf(text, hash) } : hash;
   }
 
   /**
@@ -177,10 +160,7 @@ export class LogReading {
     if (this.#signatures === 'all' || wantsSignature(this.#signatures, receipt.payload)) {
       this.#pass(segment, bytes, count - 1);
       if (segment.sheet !== undefined) this.#onSheet?.(segment.sheet, receipt);
-    } else {
-      const { seq } = receipt;
-      this.#heldBack = { seq, receipt: () => receipt, isSigned: () => this.#isSigned(receipt) };
-    }
+    } else this.#heldBack = { receipt, isSigned: () => this.#isSigned(receipt) };
     return true;
   }
 
@@ -196,14 +176,14 @@ export class LogReading {
     const held = this.#heldBack;
     if (held !== undefined) {
       if (held.isSigned()) this.#release();
-      else found = { verdict: 'invalid', line: held.seq + 1, cause: UNSIGNED };
+      else found = { verdict: 'invalid', line: held.receipt.payload.seq + 1, cause: UNSIGNED };
     }
     found = (await this.#batch.flush()) ?? found;
     return verdictOf(this.#verified, found, this.#anchor);
   }
 
   #release(): void {
-    if (this.#heldBack !== undefined) this.#batch.add(this.#heldBack);
+    if (this.#heldBack !== undefined) this.#batch.add(this.#heldBack.receipt);
     this.#heldBack = undefined;
   }
 
@@ -239,10 +219,6 @@ export class LogReading {
     anchor?.see(receipt);
     onReceipt?.(receipt);
   }
-}
-
-function receiptOf(line: string, hash: string): Receipt {
-  return { line, payload: (JSON.parse(line) as { payload: Payload }).payload, hash };
 }
 
 /** A receipt of a clean segment, taken apart when it is looked at. */

@@ -149,17 +149,16 @@ export class LogVerifier {
 
   /**
    * `next` for a line that was found to be in its schema without being taken apart, and whose type promises nothing
-   * else of its content. `message` are the bytes that its signature is over. Answers with the line's hash.
+   * else of its content. `message` are the bytes that its signature is over.
    */
-  nextPlain(line: PlainLine, bytes: Uint8Array, message: Uint8Array): string | LineProblem {
+  nextPlain(line: PlainLine, bytes: Uint8Array, message: Uint8Array): LineProblem | undefined {
     this.#line += 1;
     const misplaced = this.#misplaced(line);
     if (misplaced !== undefined) return this.#invalid(misplaced);
     const unproved = this.#unproved(line, line.signature, message);
     if (unproved !== undefined) return unproved;
-    const hash = sha256Text(bytes);
-    this.#head = headAfter({ payload: line, hash });
-    return hash;
+    this.#head = headAfter({ payload: line, hash: sha256Text(bytes) });
+    return undefined;
   }
 
   #invalid(cause: string): LineProblem {

@@ -17,7 +17,6 @@ import { adjustmentEntry, decisionEntry, settlementEntry, type TallyEntry } from
 
 /** What a line says of its place in the log and of money, and who signed it. */
 export interface PlainLine {
-  text: string;
   type: PlainType;
   durable_seq: number | undefined;
   issued_at: string;
@@ -35,8 +34,17 @@ type PlainType = (typeof PLAIN_TYPES)[number];
 
 /** Paths of the members that are read out, where a type has them. */
 const READ: ReadonlySet<string> = new Set([
-  ...['durable_seq', 'issued_at', 'issuer_id', 'log', 'previousReceiptHash', 'seq'],
-  ...['call', 'change', 'cost.amount', 'decision', 'outcome'],
+  'durable_seq',
+  'issued_at',
+  'issuer_id',
+  'log',
+  'previousReceiptHash',
+  'seq',
+  'call',
+  'change',
+  'cost.amount',
+  'decision',
+  'outcome',
 ]);
 
 interface Pattern {
@@ -60,16 +68,15 @@ export function plainLine(line: Uint8Array): PlainLine | undefined {
   patterns ??= PLAIN_TYPES.map(linePattern);
   for (const pattern of patterns) {
     const found = pattern.whole.exec(text);
-    if (found !== null) return readOut(pattern, text, found);
+    if (found !== null) return readOut(pattern, found);
   }
   return undefined;
 }
 
-function readOut({ type, groups }: Pattern, text: string, found: RegExpExecArray): PlainLine {
+function readOut({ type, groups }: Pattern, found: RegExpExecArray): PlainLine {
   const read = (name: string): string => found[groups[name] as number] as string;
   const durable = read('durable_seq') as string | undefined;
   return {
-    text,
     type,
     durable_seq: durable === undefined ? undefined : Number(durable),
     issued_at: read('issued_at'),

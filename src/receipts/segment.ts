@@ -67,7 +67,10 @@ export function verifySegment(task: SegmentTask): CleanSegment | undefined {
   if (standingText(verifier.standing) !== before) return undefined;
   const last = verifier.head as Head;
   return {
-    ...{ first: { log, seq, previous, time }, last, ends, standing: standingText(task.standing) },
+    first: { log, seq, previous, time },
+    last,
+    ends,
+    standing: standingText(task.standing),
     ...(leaves && { leaves }),
     ...(entries && { sheet: sheetOf(entries) }),
   };
@@ -77,7 +80,7 @@ export function verifySegment(task: SegmentTask): CleanSegment | undefined {
 function entryAfter(verifier: LogVerifier, line: Uint8Array): TallyEntry | undefined {
   const plain = plainLine(line);
   if (plain !== undefined) {
-    return typeof verifier.nextPlain(plain, line, signedPart(line)) === 'string' ? plain.entry : undefined;
+    return verifier.nextPlain(plain, line, signedPart(line)) === undefined ? plain.entry : undefined;
   }
   const next = verifier.next(line);
   return 'verdict' in next ? undefined : entryOf(next.payload);

@@ -1,28 +1,49 @@
 /**
- * Whether a request asks for a prompt cache that lasts an hour. Anthropic charges twice the input price for writing
- * it, and answers don't tell every adapter how much of what was written is of that kind. Pure.
+ * Whether a request asks for a prompt cache that lasts longer than the usual five minutes. Anthropic charges twice the
+ * input price for writing one that lasts an hour. Pure.
  */
 import { fieldsOf, isFields } from './fields.ts';
 
-export const HOUR_CACHE =
-  'a one-hour cache write, whose tokens are not told apart from those of the five-minute cache; use that one';
+/** A cache of an hour, which has a rate of its own, or of any other time, which nobody has a rate for. */
+export type LongCache = 'hour' | 'other';
 
-/** Five minutes is also what no `ttl` means. Whatever else there is lasts longer. */
-function lastsLonger(control: unknown): boolean {
-  if (!isFields(control)) return false;
-  const { ttl } = control;
-  return ttl !== undefined && ttl !== null && ttl !== '5m';
+/** Five minutes is also what no `ttl` means. Whatever else there is lasts longer, for all that is known. */
+function lifeOf(control: unknown): LongCache | undefined {
+  const ttl = isFields(control) ? (control['ttl'] ?? '5m') : '5m';
+  if (ttl === '5m') return undefined;
+  return ttl === '1h' ? 'hour' : 'other';
 }
 
-/** True for the options of one provider, or the fields of a request, that ask for it. */
-export function asksForHour(options: unknown): boolean {
-  const { cacheControl, cache_control, cachePoint } = fieldsOf(options);
-  return lastsLonger(cacheControl) || lastsLonger(cache_control) || lastsLonger(cachePoint);
+/** What several parts of one request ask for together. */
+export function longest(...asked: readonly (LongCache | undefined)[]): LongCache | undefined {
+  return asked.includes('other') ? 'other' : asked.find((each) => each !== undefined);
 }
 
-/** The same in JSON of messages or tools. Quotes in their texts are escaped, so no text passes for it. */
-const IN_JSON = /"(cacheControl|cache_control|cachePoint)":\{[^{}]*"ttl":(?!"5m"|null)/;
+const NAMES = ['cacheControl', 'cache_control', 'cachePoint'] as const;
 
-export function asksForHourInJson(json: string): boolean {
-  return IN_JSON.test(json);
+/** What the options of one provider, or the fields of a request, ask for. */
+export function longCacheOf(options: unknown): LongCache | undefined {
+  const fields = fieldsOf(options);
+  return longest(...NAMES.map((name) => lifeOf(fields[name])));
+}
+
+/** What a request, or messages or tools in one, ask for anywhere inside. Texts are not looked into. */
+export function longCacheWithin(value: unknown, seen = new Set<unknown>()): LongCache | undefined {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || seen.has(value))
+    return undefined;
+  seen.add(value);
+  let asked = longCacheOf(value);
+  for (const each of Object.values(value)) asked = longest(asked, longCacheWithin(each, seen));
+  return asked;
+}
+
+/** Why a call that asks for such a cache has no bound, where it has none whatever its model. */
+export function longCacheFee(asked: LongCache | undefined): string | undefined {
+  if (asked !== 'other') return undefined;
+  return 'a prompt cache with a ttl that has no known price; ask for "1h" or for "5m", which is also what no ttl means';
+}
+
+/** The member of a request to the guard that says so. */
+export function hourCacheOf(asked: LongCache | undefined): { hourCache?: true } {
+  return asked === 'hour' ? { hourCache: true } : {};
 }

@@ -4,7 +4,7 @@
  */
 import { reportedCost, usdText } from '../money.ts';
 import type { CallOutcome } from '../settlement.ts';
-import type { ReportedUsage } from '../usage.ts';
+import { soundParts, type ReportedUsage } from '../usage.ts';
 import { fieldsOf, isFields, sum, textOf, type Fields } from './fields.ts';
 
 /** OpenRouter's figures for one call. */
@@ -72,6 +72,12 @@ export function wholeOutput(input: unknown, output: unknown, total: unknown): un
   return total > input + output ? total - input : output;
 }
 
+/** The part of what was written to the cache that is to last an hour, where Anthropic's usage tells it. */
+export function hourWritesIn(usage: unknown): { cacheWriteHourTokens?: unknown } {
+  const { ephemeral_1h_input_tokens: written } = fieldsOf(fieldsOf(usage)['cache_creation']);
+  return written === undefined ? {} : { cacheWriteHourTokens: written };
+}
+
 /** Anthropic counts cached input apart from the rest. */
 function anthropicUsage(usage: Fields): ReportedUsage {
   const {
@@ -86,6 +92,7 @@ function anthropicUsage(usage: Fields): ReportedUsage {
     outputTokens: output,
     ...(read !== undefined && { cacheReadTokens: read }),
     ...(written !== undefined && { cacheWriteTokens: written }),
+    ...hourWritesIn(usage),
   };
 }
 
@@ -104,13 +111,18 @@ export function usageInBody(usage: unknown): ReportedUsage | undefined {
   const outputDetails = fieldsOf(usage['completion_tokens_details'] ?? usage['output_tokens_details']);
   const { cached_tokens: read, cache_write_tokens: written } = inputDetails;
   const { reasoning_tokens: reasoning } = outputDetails;
-  return {
+  // of chats it is not known which of these the cached tokens are
+  const [seen, drawn] = isChat ? [] : [inputDetails['image_tokens'], outputDetails['image_tokens']];
+  const told: ReportedUsage = {
     inputTokens: someInput(input),
     outputTokens: wholeOutput(input, output, usage['total_tokens']),
     ...(read !== undefined && { cacheReadTokens: read }),
     ...(written !== undefined && { cacheWriteTokens: written }),
     ...(reasoning !== undefined && { reasoningTokens: reasoning }),
+    ...(seen !== undefined && { inputImageTokens: seen }),
+    ...(drawn !== undefined && { outputImageTokens: drawn }),
   };
+  return { ...told, ...soundParts(inputDetails['audio_tokens'], told) };
 }
 
 /** Embeddings have no output and don't say so: their total is their prompt. */

@@ -3,7 +3,7 @@
  * fee that nobody can bound. Every adapter reads its requests here, so that all gate the same fields. Pure.
  */
 import { fieldsOf, isFields, json, listOf, positive, type Fields } from './fields.ts';
-import { asksForHour, asksForHourInJson, HOUR_CACHE } from './hour-cache.ts';
+import { longCacheFee, longCacheOf, longCacheWithin, longest, type LongCache } from './hour-cache.ts';
 
 /** The request of a call, as far as its cost depends on it. */
 export interface Wire {
@@ -13,6 +13,8 @@ export interface Wire {
   limit?: number;
   choices: number;
   reasoningTokens?: number;
+  /** A prompt cache beyond five minutes that the request asks for. */
+  longCache?: LongCache;
   /** Why the cost can't be bounded. */
   unbounded?: string;
 }
@@ -90,7 +92,8 @@ export function feeInBody(body: Fields): string | undefined {
   if (dear !== undefined) return dear;
   if (body['prediction'] != null) return 'prediction: rejected tokens are billed on top of the limit';
   if (body['echo'] === true) return 'echo: the prompt is part of the answer';
-  if (asksForHour(body)) return HOUR_CACHE;
+  const kept = longCacheFee(longCacheOf(body));
+  if (kept !== undefined) return kept;
   const { sort } = fieldsOf(provider);
   const by = isFields(sort) ? sort['by'] : sort;
   if (by === 'throughput' || by === 'latency') return `provider.sort ${by} may cost more than the list price`;
@@ -134,10 +137,12 @@ export function readBody(body: Fields, otherwise: string, limits: readonly strin
   const reasoningTokens =
     positive(fieldsOf(reasoning)['max_tokens']) ?? positive(fieldsOf(thinking)['budget_tokens']);
   const unbounded = feeInBody(body);
+  const longCache = longest(longCacheOf(body), longCacheOf(body['extra_body']));
   const fallbacks = [...new Set(namesIn(body['models']))].filter((name) => name !== model);
   const wire: Wire = { model, fallbacks, choices: choicesIn(body) };
   if (limit !== undefined) wire.limit = limit;
   if (reasoningTokens !== undefined) wire.reasoningTokens = reasoningTokens;
+  if (longCache !== undefined) wire.longCache = longCache;
   if (unbounded !== undefined) wire.unbounded = unbounded;
   return wire;
 }
@@ -148,12 +153,11 @@ export const BESIDE_MESSAGES = ['prompt', 'system', 'documents', 'suffix'] as co
 /** Fields that a prompt and what goes with it are written to. */
 const PROMPT_FIELDS = ['messages', ...BESIDE_MESSAGES, 'tools', 'functions', 'response_format'];
 
-/** What stands in the prompt fields of a body, as text, and whether it asks for a one-hour cache. */
-export function promptFieldsIn(body: Fields): { text?: string; asksForHour: boolean } {
+/** What stands in the prompt fields of a body, as text, and what cache it asks for. */
+export function promptFieldsIn(body: Fields): { text?: string; longCache: LongCache | undefined } {
   const given = PROMPT_FIELDS.map((key) => body[key]).filter(
     (value) => value !== undefined && value !== null,
   );
   const texts = given.map((value) => (typeof value === 'string' ? value : json(value)));
-  const asks = texts.some((text, at) => typeof given[at] !== 'string' && asksForHourInJson(text));
-  return { ...(texts.length > 0 && { text: texts.join('\n') }), asksForHour: asks };
+  return { ...(texts.length > 0 && { text: texts.join('\n') }), longCache: longCacheWithin(given) };
 }

@@ -226,8 +226,8 @@ describe('a body', () => {
     ['MCP servers', { mcp_servers: [{ url: 'https://x' }] }, 'anthropic', /mcp_servers/],
     ['skills', { container: { skills: [{ id: 'x' }] } }, 'anthropic', /skills/],
     ['a region', { inference_geo: 'us' }, 'anthropic', /inference_geo/],
-    ['a one-hour cache', { cache_control: { type: 'ephemeral', ttl: '1h' } }, 'anthropic', /one-hour/],
-    ['an hour in a tool', { tools: [{ name: 'x', cache_control: { ttl: '1h' } }] }, 'anthropic', /one-hour/],
+    ['a cache of a day', { cache_control: { type: 'ephemeral', ttl: '1d' } }, 'anthropic', /a ttl that/],
+    ['a day in a tool', { tools: [{ name: 'x', cache_control: { ttl: '1d' } }] }, 'anthropic', /a ttl that/],
     ['stored input', { previous_response_id: 'r' }, 'openai', /previous_response_id/],
     ['a conversation', { conversation: 'c' }, 'openai', /conversation/],
     ['a stored prompt', { prompt: { id: 'p' } }, 'openai', /prompt/],
@@ -368,11 +368,7 @@ describe('a prompt', () => {
       { type: 'document', source: { type: 'base64', media_type: 'application/pdf', data: image } },
       'application/pdf',
     ],
-    [
-      'sound',
-      { type: 'input_audio', input_audio: { data: image, format: 'wav' } },
-      'application/octet-stream',
-    ],
+    ['sound', { type: 'input_audio', input_audio: { data: image, format: 'wav' } }, 'audio/*'],
   ])('has a %s with its length', (_name, part, mediaType) => {
     expect(read(part).files).toEqual([{ mediaType, byteLength: Math.ceil((image.length * 3) / 4) }]);
   });
@@ -409,10 +405,15 @@ describe('a prompt', () => {
 
   it('shows a one-hour cache, whatever the texts say', () => {
     const control = { type: 'ephemeral', ttl: '1h' };
-    expect(readPrompt([{ content: [{ type: 'text', text: 'x', cache_control: control }] }]).asksForHour).toBe(
-      true,
-    );
-    expect(readPrompt([{ content: '"cache_control":{"ttl":"1h"}' }]).asksForHour).toBe(false);
+    const asked = (content: unknown) => readPrompt([{ content }]).longCache;
+    const part = { type: 'text', text: 'x' };
+    expect(asked([{ ...part, cache_control: control }])).toBe('hour');
+    expect(asked([{ ...part, cache_control: { ...control, ttl: '2h' } }, part])).toBe('other');
+    expect(asked('"cache_control":{"ttl":"1h"}')).toBeUndefined();
+    const result = { type: 'tool_result', content: [{ ...part, cache_control: control }] };
+    expect(asked([result])).toBe('hour');
+    for (const body of [{ cache_control: control }, { extra_body: { cache_control: control } }])
+      expect(readParams({ model: 'm', ...body }, 'anthropic').longCache).toBe('hour');
   });
 });
 

@@ -174,7 +174,7 @@ function normal(value: unknown, seen = new Map<unknown, unknown>()): unknown {
   seen.set(value, copy);
   if (value instanceof Error) Object.assign(copy, { name: value.name, message: normal(value.message) });
   for (const [key, each] of Object.entries(value)) {
-    if (/^(created|start_time|end_time|timestamp|created_at)$|^(x-)?generation-id$/.test(key))
+    if (/^(created|start_time|end_time|timestamp|created_at|date)$|^(x-)?generation-id$/.test(key))
       copy[key] = typeof each;
     else copy[key] = normal(each, seen);
   }

@@ -5,11 +5,10 @@ import { generateText, jsonSchema, tool, type ModelMessage } from 'ai';
 import { describe, expect, it } from 'vitest';
 import { carryOut, spendRequest } from '../../middleware/ai-sdk-route.ts';
 import type { ModelLike } from '../../middleware/ai-sdk-wire.ts';
-import { isBlocked } from '../../src/index.ts';
 import { HAIKU, openDesk, OPUS } from './ai-sdk-kit.ts';
 
 const REASON =
-  'a one-hour cache write, whose tokens are not told apart from those of the five-minute cache; use that one';
+  'a prompt cache with a ttl that has no known price; ask for "1h" or for "5m", which is also what no ttl means';
 
 const nothing = () => Promise.reject(new Error('not called'));
 
@@ -21,8 +20,11 @@ const model = (provider: string, more: object = {}): ModelLike => ({
   ...more,
 });
 
-const reasonOf = (of: ModelLike, params: object) =>
-  spendRequest({ model: of, params: params as never }, undefined).unbounded;
+/** What a request says of caches: none, the hour, or why there is no bound. */
+const askedOf = (of: ModelLike, params: object) => {
+  const { hourCache, unbounded } = spendRequest({ model: of, params: params as never }, undefined);
+  return unbounded ?? (hourCache === true ? 'hour' : 'none');
+};
 
 type Place = [where: string, of: ModelLike, params: (control: object) => object];
 
@@ -127,11 +129,16 @@ const PLACES: Place[] = [
 ];
 
 describe('a cache of an hour', () => {
-  it.each(PLACES)('has no bound: %s', (_where, of, params) => {
-    expect(reasonOf(of, params({ type: 'ephemeral', ttl: '1h' }))).toBe(REASON);
-    expect(reasonOf(of, params({ type: 'ephemeral', ttl: 'a day' }))).toBe(REASON);
-    expect(reasonOf(of, params({ type: 'ephemeral', ttl: '5m' }))).toBeUndefined();
-    expect(reasonOf(of, params({ type: 'ephemeral' }))).toBeUndefined();
+  it.each(PLACES)('is seen: %s', (_where, of, params) => {
+    expect(askedOf(of, params({ type: 'ephemeral', ttl: '1h' }))).toBe('hour');
+    expect(askedOf(of, params({ type: 'ephemeral', ttl: 'a day' }))).toBe(REASON);
+    expect(askedOf(of, params({ type: 'ephemeral', ttl: '5m' }))).toBe('none');
+    expect(askedOf(of, params({ type: 'ephemeral' }))).toBe('none');
+  });
+
+  it('of another time beside it has no bound', () => {
+    const parts = ['1h', '2h', '5m'].map((ttl) => ({ type: 'text', text: 'x', ...anthropic({ ttl }) }));
+    expect(askedOf(claude, user(parts))).toBe(REASON);
   });
 
   it.each<[string, object]>([
@@ -145,26 +152,28 @@ describe('a cache of an hour', () => {
       'tools in extraBody',
       { config: { extraBody: { tools: [{ type: 'function', cache_control: { ttl: '1h' } }] } } },
     ],
-  ])('has no bound: OpenRouter, %s', (_where, more) => {
-    expect(reasonOf(model('openrouter', more), {})).toBe(REASON);
+  ])('is seen: OpenRouter, %s', (_where, more) => {
+    expect(askedOf(model('openrouter', more), {})).toBe('hour');
   });
 
   it('is not seen in texts, nor in options of others', () => {
     const control = '{"cache_control":{"ttl":"1h"}}';
-    expect(reasonOf(claude, user(control))).toBeUndefined();
+    expect(askedOf(claude, user(control))).toBe('none');
     const messages = [{ role: 'user', content: control }];
-    expect(
-      reasonOf(router, { providerOptions: { openrouter: { messages, prompt: control } } }),
-    ).toBeUndefined();
-    expect(reasonOf(model('openai.responses'), text(anthropic({ ttl: '1h' })))).toBeUndefined();
+    expect(askedOf(router, { providerOptions: { openrouter: { messages, prompt: control } } })).toBe('none');
+    expect(askedOf(model('openai.responses'), text(anthropic({ ttl: '1h' })))).toBe('none');
     for (const odd of [null, 'ttl', 7, ['1h']])
-      expect(reasonOf(claude, text(anthropic(odd as never)))).toBeUndefined();
+      expect(askedOf(claude, text(anthropic(odd as never)))).toBe('none');
   });
 
   it('is not taken on by a call that is sent to another model', () => {
     const sending = { model: model('openai.chat'), params: text(anthropic({ ttl: '1h' })) as never };
     expect(carryOut(sending, { model: 'small' }, () => model('openai.chat'))).toBeDefined();
     expect(carryOut(sending, { model: 'small' }, () => claude)).toBeUndefined();
+    const asked = { model: claude, params: text(anthropic({ ttl: '1h' })) as never };
+    expect(carryOut(asked, { model: 'small' }, () => claude)).toBeDefined();
+    const odd = { model: claude, params: text(anthropic({ ttl: '2h' })) as never };
+    expect(carryOut(odd, { model: 'small' }, () => claude)).toBeUndefined();
   });
 });
 
@@ -213,7 +222,7 @@ describe('a request that has it', () => {
     ],
   ];
 
-  it.each(CALLS)('never leaves: %s', async (_where, call) => {
+  it.each(CALLS)('is held at the rate of the hour: %s', async (_where, call) => {
     await using desk = await openDesk();
     let sent: string[] = [];
     const fetch = (_url: unknown, init?: { body?: unknown }) => {
@@ -227,13 +236,19 @@ describe('a request that has it', () => {
     ]) {
       sent = [];
       const failed = (error: unknown) => error;
-      await generateText({ ...call, model, maxRetries: 0 }).catch(failed);
-      expect(sent).toHaveLength(1);
+      await generateText({ ...call, model, maxOutputTokens: 1, maxRetries: 0 }).catch(failed);
+      await generateText({ ...call, model: desk.wrap(model), maxOutputTokens: 1, maxRetries: 0 }).catch(
+        failed,
+      );
+      // the guard changes nothing of it
+      expect(sent[1]).toBe(sent[0]);
       const isAsked = sent[0]?.includes('"ttl":"1h"') === true;
-      const error = await generateText({ ...call, model: desk.wrap(model), maxRetries: 0 }).catch(failed);
-      if (isAsked) expect(error).toMatchObject({ reason: 'unbounded_cost' });
-      expect(isBlocked(error)).toBe(sent.length === 1);
-      if (call === CALLS[0]?.[1]) expect(sent).toHaveLength(2);
+      const decision = (await desk.receipts('decision')).at(-1);
+      if (isAsked) expect(decision?.request).toMatchObject({ hour_cache: true });
+      if (call === CALLS[0]?.[1]) expect(decision?.request).not.toHaveProperty('hour_cache');
+      const [input, output] = model.modelId === OPUS ? [5000n, 25_000n] : [1000n, 5000n];
+      const writes = decision?.request.hour_cache === true ? 2n * input : (input * 5n) / 4n;
+      expect(BigInt(decision?.hold ?? 0)).toBe(BigInt(decision?.request.input_tokens ?? 0) * writes + output);
     }
   });
 

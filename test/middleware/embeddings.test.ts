@@ -1,5 +1,6 @@
 /** Embeddings under a guard: by middleware in ai 6 and 7, by a wrapper in all majors. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { OpenAI } from 'openai';
+import { afterEach, describe, expect, it } from 'vitest';
 import {
   guardEmbeddingModel,
   spendGuardEmbedding,
@@ -11,6 +12,7 @@ import {
   clearCostOverrides,
   isBlocked,
   setCostOverride,
+  withSpendGuard,
   withSpendScope,
 } from '../../src/index.ts';
 import type { Reply } from '../../src/node/simulator/index.ts';
@@ -21,11 +23,7 @@ import { caught, normal } from './normal.ts';
 const LARGE = 'text-embedding-3-large';
 const SMALL = 'text-embedding-3-small';
 
-beforeAll(() => {
-  setCostOverride(LARGE, { inputCentsPerKtok: '0.013', outputCentsPerKtok: 0 });
-  setCostOverride(SMALL, { inputCentsPerKtok: '0.002', outputCentsPerKtok: 0 });
-});
-afterAll(() => clearCostOverrides());
+afterEach(clearCostOverrides);
 
 interface Way {
   at: string;
@@ -156,5 +154,27 @@ it.each(WAYS.filter(({ major }) => major.number > 4))(
     expect(desk.sim.billed).toBeGreaterThan(0n);
     expect(await desk.spent()).toBe(desk.sim.billed);
     expect(await desk.receipts('settlement')).toMatchObject([{ cost: { source: 'provider' } }]);
+  },
+);
+
+it.each(['text-embedding-3-large', 'openai/text-embedding-3-large'])(
+  '%s has its price in the embedded list; another says the line to write',
+  async (id) => {
+    const isVendor = !id.includes('/');
+    await using desk = await openDesk(policyOf([WIDE]), isVendor ? { dialect: 'openai' } : {});
+    const provider = isVendor ? 'openai' : 'openrouter';
+    const client = withSpendGuard(new OpenAI({ apiKey: 'sk-test', baseURL: desk.sim.url, maxRetries: 0 }), {
+      guard: desk.guard,
+      provider,
+    });
+    await client.embeddings.create({ model: id, input: ['how far', 'is the moon'] });
+    expect(desk.sim.billed).toBeGreaterThan(0n);
+    expect(await desk.spent()).toBe(desk.sim.billed);
+    const thrown = await client.embeddings
+      .create({ model: 'acme/embed-9', input: 'x' })
+      .catch((e: unknown) => e);
+    expect(blockedError(thrown)?.message).toContain(
+      'Set one with setCostOverride("acme/embed-9", { inputCentsPerKtok, outputCentsPerKtok: 0 }).',
+    );
   },
 );

@@ -10,7 +10,6 @@ import { caught, normal } from './normal.ts';
 const PICTURES = 'gpt-image-1';
 
 beforeAll(() => {
-  setCostOverride(PICTURES, { inputCentsPerKtok: '0.5', outputCentsPerKtok: '4' });
   setCostOverride('dall-e-3', { inputCentsPerKtok: '0.5', outputCentsPerKtok: '4' });
 });
 afterAll(() => clearCostOverrides());
@@ -65,8 +64,21 @@ describe.each(MAJORS.filter(({ ai }) => ai.wrapImageModel !== undefined))('$name
     expect(await reasonOf(draw(guarded(desk), { size: '4096x4096' }))).toBe('unbounded_cost');
     const providerOptions = { openai: { frameCount: 9 } };
     expect(await reasonOf(draw(guarded(desk), { providerOptions }))).toBe('unbounded_cost');
-    expect(await reasonOf(draw(guarded(desk, 'gpt-image-1.5')))).toBe('unknown_price');
+    expect(await reasonOf(draw(guarded(desk, 'gpt-image-2')))).toBe('unknown_price');
     expect(desk.sim.requests).toHaveLength(0);
+  });
+
+  it('costs what pictures cost, where words in the answer are cheaper', async () => {
+    const pricing = { prompt: '0.000005', completion: '0.00001', image_output: '0.000032' };
+    const row = { id: 'openai/gpt-image-1.5', pricing };
+    const of15 = openDesk(policyOf([WIDE]), { dialect: 'openai', respond: () => ({}), models: [row] });
+    await using desk = await of15;
+    await draw(guarded(desk, 'gpt-image-1.5'));
+    expect(desk.sim.bill()).toMatchObject([{ imageTokens: expect.any(Number) as number }]);
+    expect(desk.sim.billed).toBeGreaterThan(30_000_000n);
+    expect(await desk.spent()).toBe(desk.sim.billed);
+    const [settlement] = await desk.receipts('settlement');
+    expect(settlement?.usage?.output_image_tokens).toBe(settlement?.usage?.output_tokens);
   });
 
   it('settles a picture without usage at its hold', async () => {
@@ -102,7 +114,6 @@ describe.each(MAJORS.filter(({ ai }) => ai.wrapImageModel !== undefined))('$name
   });
 
   it('is settled at the bill with OpenRouter, too', async () => {
-    setCostOverride(`openai/${PICTURES}`, { inputCentsPerKtok: '0.5', outputCentsPerKtok: '4' });
     await using desk = await openDesk(policyOf([WIDE]));
     const model = major.ai.wrapImageModel({
       model: major.openrouterProvider({ url: desk.sim.url }).imageModel(`openai/${PICTURES}`),

@@ -162,13 +162,13 @@ describe('spendRequest', () => {
     ['a prediction', 'chat', { prediction: { type: 'content', content: 'x' } }],
     ['a tool of the provider', 'chat', { tools: [{ type: 'openrouter:web_search' }] }],
     [
-      'an hour of cache',
+      'a day of cache',
       'chat',
       {
         messages: [
           {
             role: 'user',
-            content: [{ type: 'text', text: 'x', cache_control: { type: 'ephemeral', ttl: '1h' } }],
+            content: [{ type: 'text', text: 'x', cache_control: { type: 'ephemeral', ttl: '1d' } }],
           },
         ],
       },

@@ -239,8 +239,7 @@ describe.each(MAJORS)('$name', (major) => {
     });
 
     it('responses, embeddings and pictures settle at the bill', async () => {
-      setCostOverride('text-embedding-3-small', { inputCentsPerKtok: '0.002', outputCentsPerKtok: 0 });
-      setCostOverride('gpt-image-1', { inputCentsPerKtok: '0.5', outputCentsPerKtok: 4 });
+      // by the embedded list's prices
       const { desk, client } = await openAI();
       await using _desk = desk;
       await client.responses.create({
@@ -275,19 +274,20 @@ describe.each(MAJORS)('$name', (major) => {
       const { desk, client } = await openAI();
       await using _desk = desk;
       const image = { prompt: 'The moon' };
-      expect(
-        blockedError(await caught(client.images.generate({ ...image, model: 'gpt-image-1' })))?.reason,
-      ).toBe('unknown_price');
+      const thrown = await caught(client.images.generate({ ...image, model: 'gpt-image-2' }));
+      expect(blockedError(thrown)?.reason).toBe('unknown_price');
+      // so that nobody sets a price in vain
+      expect(blockedError(thrown)?.message).toContain(
+        'Besides, its cost has no upper bound: nobody says how many',
+      );
       expect(isBlocked(await caught(client.images.generate({ ...image, model: 'dall-e-3' })))).toBe(true);
       expect(isBlocked(await caught(client.images.generate(image)))).toBe(true);
-      setCostOverride('gpt-image-1', { inputCentsPerKtok: '0.5', outputCentsPerKtok: 4 });
       const wide = { ...image, model: 'gpt-image-1', size: '4096x4096' as never };
       expect(blockedError(await caught(client.images.generate(wide)))?.reason).toBe('unbounded_cost');
       expect(desk.sim.requests).toEqual([]);
     });
 
     it('a picture is edited from a form, which goes out as it is', async () => {
-      setCostOverride('gpt-image-1', { inputCentsPerKtok: '0.5', outputCentsPerKtok: 4 });
       const { desk, client } = await openAI();
       await using _desk = desk;
       const image = new File(['png'], 'moon.png', { type: 'image/png' });
@@ -299,6 +299,9 @@ describe.each(MAJORS)('$name', (major) => {
         { decision: 'allow', route: { model: 'gpt-image-1' } },
       ]);
       expect(await desk.receipts('settlement')).toMatchObject([{ outcome: 'refused' }]);
+      // the prompt at the rate of pictures
+      const { hold, request } = (await desk.receipts('decision'))[0] ?? {};
+      expect(BigInt(hold ?? 0)).toBe(BigInt(request?.input_tokens ?? 0) * 10_000n + 8192n * 40_000n);
     });
   });
 

@@ -43,7 +43,8 @@ async function expectSame(bytes: Uint8Array, make: () => VerifyLogOptions = () =
   const tally = new Tally();
   let last: string | undefined;
   const summedUp = await verifyLogOnAllCores(chunked(bytes), trust, {
-    ...{ ...options, ...make() },
+    ...options,
+    ...make(),
     onReceipt: ({ payload, hash }) => {
       tally.add(payload);
       last = hash;

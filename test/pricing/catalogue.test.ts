@@ -6,6 +6,7 @@ import {
 } from '../../src/pricing/catalogue-data.ts';
 import { CATALOGUE_VERSION, catalogueIds, catalogueRow } from '../../src/pricing/catalogue.ts';
 import { decimalText } from '../../tools/update-prices.ts';
+import { pictureUnbounded } from '../../src/wire/pictures.ts';
 
 describe('catalogueRow', () => {
   it('decodes a whole row', () => {
@@ -69,11 +70,13 @@ describe('the embedded table', () => {
     }
   });
 
-  it('holds no router, no moving alias, and nothing that makes pictures or always searches', () => {
+  it('holds no router, no moving alias, and nothing that always searches or draws pictures of unknown cost', () => {
     const wrong = ids.filter(({ id }) =>
       /^~|^openrouter\/|-image|search-preview|deep-research|realtime/.test(id),
     );
-    expect(wrong).toEqual([]);
+    const drawing = ['gpt-image-1', 'gpt-image-1-mini', 'gpt-image-1.5'];
+    expect(wrong.map(({ id }) => id)).toEqual(drawing);
+    for (const id of drawing) expect(pictureUnbounded(id, 'auto')).toBeUndefined();
   });
 
   it('leaves out resold rows that lack a fee or a tier of the vendor', () => {

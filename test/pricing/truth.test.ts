@@ -82,8 +82,9 @@ const NOON = new Date(`${CATALOGUE_DATE}T12:00:00Z`);
 /** Nano-dollars for a usage, rounded up at the end. */
 function truth(prices: ModelPrice, vendors: ModelPrice, usage: TokenUsage): bigint {
   const { inputTokens, outputTokens } = usage;
-  const isPassedOn =
-    prices['input_mtok'] === vendors['input_mtok'] && prices['output_mtok'] === vendors['output_mtok'];
+  const isPassedOn = (['input_mtok', 'output_mtok'] as const).every(
+    (unit) => JSON.stringify(prices[unit]) === JSON.stringify(vendors[unit]),
+  );
   const rate = (unit: string): Fraction | undefined =>
     rateAt(prices[unit] ?? (isPassedOn ? vendors[unit] : undefined), inputTokens);
   const input = rateAt(prices['input_mtok'], inputTokens) as Fraction;
@@ -110,7 +111,8 @@ function truth(prices: ModelPrice, vendors: ModelPrice, usage: TokenUsage): bigi
   sum = plus(sum, times(n('cacheWriteHourTokens'), hour));
   sum = plus(sum, times(n('inputAudioTokens'), audio));
   sum = plus(sum, times(n('inputImageTokens'), rate('input_image_mtok') ?? input));
-  sum = plus(sum, times(outputTokens - n('reasoningTokens'), output));
+  sum = plus(sum, times(outputTokens - n('reasoningTokens') - n('outputImageTokens'), output));
+  sum = plus(sum, times(n('outputImageTokens'), rateAt(prices['output_image_mtok'], inputTokens) ?? output));
   sum = plus(
     sum,
     times(n('reasoningTokens'), rateAt(prices['output_reasoning_mtok'], inputTokens) ?? output),
@@ -137,6 +139,7 @@ const KINDS: Record<string, (tokens: number) => TokenUsage> = {
   reasoning: (tokens) => ({ inputTokens: 7, outputTokens: tokens, reasoningTokens: tokens }),
   'sound in': (tokens) => ({ inputTokens: tokens, outputTokens: 0, inputAudioTokens: tokens }),
   'pictures in': (tokens) => ({ inputTokens: tokens, outputTokens: 0, inputImageTokens: tokens }),
+  'pictures out': (tokens) => ({ inputTokens: 7, outputTokens: tokens + 3, outputImageTokens: tokens }),
   mixed: (tokens) => ({
     inputTokens: tokens + 11,
     outputTokens: 4097,
@@ -146,6 +149,7 @@ const KINDS: Record<string, (tokens: number) => TokenUsage> = {
     inputAudioTokens: Math.floor(tokens / 9),
     inputImageTokens: Math.floor(tokens / 11),
     reasoningTokens: 96,
+    outputImageTokens: 1000,
   }),
 };
 
@@ -186,10 +190,16 @@ function isRounded({ model }: Listed): boolean {
   return typeof prices['cache_write_mtok'] === 'number' && String(prices['cache_write_mtok']).length > 11;
 }
 
+/** Answers of models that draw don't tell what came from a cache, so that all of a prompt is charged as new. */
+function charged(id: string, prices: ModelPrice): ModelPrice {
+  if (!id.startsWith('gpt-image-')) return prices;
+  return Object.fromEntries(Object.entries(prices).filter(([unit]) => !unit.startsWith('cache_')));
+}
+
 function check(listed: Listed, usage: TokenUsage, at: Date): void {
   const { provider, id, row, model } = listed;
   const ours = costOf(compilePrice(row), usage, { at: [at.getTime()] });
-  const expected = truth(pricesAt(model, at), vendorPrices(provider, id), usage);
+  const expected = truth(charged(id, pricesAt(model, at)), vendorPrices(provider, id), usage);
   const what = `${provider} ${id} ${at.toISOString()} ${JSON.stringify(usage)}`;
   if (!isRounded(listed)) return expect(ours, what).toBe(expected);
   // less than a nano-dollar for a million tokens, and never less than the truth
@@ -210,6 +220,16 @@ describe('every model of the catalogue costs what its source says', () => {
     const kinds = new Set(LISTED.flatMap(({ row }) => Object.keys(row)));
     for (const kind of ['cacheWriteHour', 'inputAudio', 'cacheReadAudio', 'request', 'tiers', 'overrides'])
       expect(kinds, kind).toContain(kind);
+    const embeddings = LISTED.filter(({ id }) => /embed|voyage/.test(id));
+    expect(new Set(embeddings.map(({ provider }) => provider))).toEqual(
+      new Set(['openai', 'azure', 'google', 'aws', 'mistral', 'cohere', 'voyageai']),
+    );
+    const drawing = LISTED.filter(({ id }) => id.startsWith('gpt-image-'));
+    expect(drawing.map(({ id, row }) => [id, row.output, row.outputImage, row.inputImage])).toEqual([
+      ['gpt-image-1', '40', undefined, '10'],
+      ['gpt-image-1-mini', '8', undefined, '2.5'],
+      ['gpt-image-1.5', '10', '32', '8'],
+    ]);
   });
 
   it.each(Object.entries(KINDS))('%s, to the nano-dollar', (_kind, usageOf) => {
@@ -265,6 +285,7 @@ describe('every model of the catalogue costs what its source says', () => {
           inputAudioTokens: part(inputTokens, 2),
           inputImageTokens: part(inputTokens, 3),
           reasoningTokens: part(outputTokens, 4),
+          outputImageTokens: part(outputTokens, 5),
         };
       });
     const minutes = fc

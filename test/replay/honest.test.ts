@@ -76,7 +76,7 @@ it('100,000 receipts of random traffic', { timeout: 300_000 }, async () => {
 
 it(
   '100,000 receipts of traffic with grants, freezes, approvals and late costs',
-  { timeout: 300_000 },
+  { timeout: 900_000 },
   async () => {
     const seen: Counts = {};
     let receipts = 0;

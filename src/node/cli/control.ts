@@ -38,7 +38,7 @@ const SHORT: Readonly<Record<string, ScopeField>> = {
 };
 
 /** The scope that `team=engineering user=alice` names; `all` is every call of the log. */
-function scopeOf(words: readonly string[]): SpendScope {
+export function scopeOf(words: readonly string[]): SpendScope {
   if (words.length === 1 && words[0] === 'all') return {};
   const scope: SpendScope = {};
   for (const word of words) {
@@ -58,7 +58,7 @@ function scopeOf(words: readonly string[]): SpendScope {
   return scope;
 }
 
-function scopeText(scope: SpendScope): string {
+export function scopeText(scope: SpendScope): string {
   const fields = Object.entries(scope).map(([field, value]) => `${field} ${value}`);
   return fields.length === 0 ? 'every scope of this log' : printable(fields.join(', '));
 }
@@ -87,7 +87,7 @@ function userName(): string {
 }
 
 /** Runs `work` on the ledger of a log, which verifies the log first and keeps its other writers in order. */
-async function onLedger<T>(file: string, work: (ledger: Ledger) => Promise<T>): Promise<T> {
+export async function onLedger<T>(file: string, work: (ledger: Ledger) => Promise<T>): Promise<T> {
   if (basename(file) !== LOG_FILE)
     throw new CliError(`${file} is not the log of a ledger on this machine: it is not called ${LOG_FILE}.`);
   const keyFile = keyFileOf(file);
@@ -164,7 +164,7 @@ function freezeText(
 }
 
 /** The latest record of each policy in a log, by its id. */
-async function policiesIn(file: string): Promise<PolicyRecord[]> {
+export async function policiesIn(file: string): Promise<PolicyRecord[]> {
   const found = new Map<string, PolicyRecord>();
   for await (const line of createInterface({ input: createReadStream(file), crlfDelay: Infinity })) {
     if (!line.includes('"type":"policy"')) continue;

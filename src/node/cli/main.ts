@@ -2,6 +2,7 @@
 /** The `agentguard` command. Each subcommand is loaded when it is asked for, so that starting stays fast. */
 import { Command, CommanderError } from 'commander';
 import { SDK } from '../../version.ts';
+import type { BalancesOptions } from './balances.ts';
 import type { ControlOptions, GrantOptions } from './control.ts';
 import { failure, requireNode } from './output.ts';
 import { addPolicyCommands } from './policy-commands.ts';
@@ -24,6 +25,7 @@ Examples:
   agentguard share latest acme            a link that proves one receipt
   agentguard keys show                    the key that signs the logs
   agentguard models haiku                 what models cost
+  agentguard balances user=alice          what is spent, held, granted and frozen
   agentguard freeze team=engineering      stop a scope at once; unfreeze lifts it
   agentguard grant code-review --cap 0 --usd 50 --for 2h   raise a cap for a while
 
@@ -132,6 +134,7 @@ function program(): Command {
   addPageCommands(agentguard);
   addModels(agentguard);
   addPolicyCommands(agentguard);
+  addBalances(agentguard);
   addControl(agentguard);
   return withErrors(agentguard);
 }
@@ -249,6 +252,32 @@ Exit codes: 0 done, 1 it was so already, 2 the log could not be written.
 Examples:
   agentguard freeze team=engineering agent=reviewer --reason "runaway loop"
   agentguard unfreeze team=engineering agent=reviewer`;
+
+const BALANCES_HELP = `
+Shows every cap of the log's policies with what is spent and held now, what grants
+add to it and until when, and every frozen scope. With a scope, the balances that
+calls of it count on: caps that count by user or task need one. Writes nothing.
+
+Exit codes: 0 shown, 2 the log could not be read.
+
+Examples:
+  agentguard balances
+  agentguard balances team=engineering user=alice --log acme --json`;
+
+function addBalances(agentguard: Command): void {
+  agentguard
+    .command('balances')
+    .description('what is spent, held, granted and frozen')
+    .argument('[scope...]', 'field=value, e.g. user=alice (default: all)')
+    .option('--log <path>', 'a log file, its folder, or a tenant (default: as for grant)')
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', BALANCES_HELP)
+    .action(async (scope: string[], options: BalancesOptions) => {
+      requireNode();
+      const { balancesCommand } = await import('./balances.ts');
+      process.exitCode = await balancesCommand(scope, options);
+    });
+}
 
 /** The commands that change what is allowed, each by a signed receipt. */
 function addControl(agentguard: Command): void {

@@ -14,15 +14,26 @@ export interface SimulatorPricing {
   internal_reasoning?: string;
   input_cache_read?: string;
   input_cache_write?: string;
+  /** Per token written to a cache that lasts an hour. Default: as other writes. */
+  input_cache_write_1h?: string;
+  /** Per token of sound and of a picture in the prompt. Default: as other input. */
+  audio?: string;
+  image_token?: string;
   /** Per token of an image that the model draws. Default: as other output. */
   image_output?: string;
-  /** Other rates for the whole call above a prompt length; of several that apply the later wins, key by key. */
+  /** Other rates for the whole call while all conditions hold; of several that apply the later wins, key by key. */
   overrides?: readonly SimulatorPriceOverride[];
   [key: string]: unknown;
 }
 
 export interface SimulatorPriceOverride {
+  /** Longer prompts only. */
   min_prompt_tokens?: number;
+  /** From then until before then, as `2230` for 22:30, maybe past midnight. */
+  utc_start?: number;
+  utc_end?: number;
+  /** `monday` to `sunday`. */
+  utc_days?: readonly string[];
   [key: string]: unknown;
 }
 
@@ -110,17 +121,30 @@ function sumUp(terms: readonly (readonly [count: number, usd: unknown])[]): bigi
   return sum % unit === 0n ? sum / unit : sum / unit + 1n;
 }
 
+const DAYS = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday'];
+
+function holds(override: SimulatorPriceOverride, promptTokens: number, at: Date): boolean {
+  const { min_prompt_tokens: above, utc_start: from, utc_end: until, utc_days: days } = override;
+  if (above !== undefined && promptTokens <= above) return false;
+  if (days !== undefined && !days.includes(DAYS[at.getUTCDay()] as string)) return false;
+  if (from === undefined || until === undefined) return true;
+  const clock = at.getUTCHours() * 100 + at.getUTCMinutes();
+  return from <= until ? from <= clock && clock < until : from <= clock || clock < until;
+}
+
 /** Tokens × list price, summed exactly and rounded up once to whole nano-USD. Throws `RangeError` on a bad price. */
-function costAtList(pricing: SimulatorPricing, used: Consumption): bigint {
+function costAtList(pricing: SimulatorPricing, used: Consumption, at: number): bigint {
   const rates = { ...pricing };
-  for (const override of pricing.overrides ?? []) {
-    const above = override.min_prompt_tokens;
-    if (above !== undefined && used.promptTokens > above) Object.assign(rates, override);
-  }
+  for (const override of pricing.overrides ?? [])
+    if (holds(override, used.promptTokens, new Date(at))) Object.assign(rates, override);
+  const { cacheReadTokens, cacheWriteTokens, inputAudioTokens, inputImageTokens, promptTokens } = used;
   return sumUp([
-    [used.promptTokens - used.cacheReadTokens - used.cacheWriteTokens, rates.prompt],
-    [used.cacheReadTokens, rates.input_cache_read ?? rates.prompt],
-    [used.cacheWriteTokens, rates.input_cache_write ?? rates.prompt],
+    [promptTokens - cacheReadTokens - cacheWriteTokens - inputAudioTokens - inputImageTokens, rates.prompt],
+    [inputAudioTokens, rates.audio ?? rates.prompt],
+    [inputImageTokens, rates.image_token ?? rates.prompt],
+    [cacheReadTokens, rates.input_cache_read ?? rates.prompt],
+    [cacheWriteTokens - used.cacheWriteHourTokens, rates.input_cache_write ?? rates.prompt],
+    [used.cacheWriteHourTokens, rates.input_cache_write_1h ?? rates.input_cache_write ?? rates.prompt],
     [used.completionTokens - used.reasoningTokens - used.imageTokens, rates.completion],
     [used.imageTokens, rates.image_output ?? rates.completion],
     [used.reasoningTokens, rates.internal_reasoning ?? rates.completion],
@@ -134,10 +158,10 @@ function costAtList(pricing: SimulatorPricing, used: Consumption): bigint {
 export function chargesFor(
   pricing: SimulatorPricing,
   used: Consumption,
-  terms: { isByok: boolean; upstreamCost: string | undefined },
+  terms: { at: number; isByok: boolean; upstreamCost: string | undefined },
 ): Pick<BillLine, 'nanoUsd' | 'creditsNanoUsd' | 'upstreamNanoUsd'> {
   const told = terms.upstreamCost === undefined ? undefined : sumUp([[1, terms.upstreamCost]]);
-  const atList = costAtList(pricing, used);
+  const atList = costAtList(pricing, used, terms.at);
   if (!terms.isByok) return { nanoUsd: atList, creditsNanoUsd: atList, upstreamNanoUsd: told };
   const upstream = told ?? atList;
   const fee = (upstream * 5n + 99n) / 100n;

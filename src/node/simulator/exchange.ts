@@ -122,10 +122,11 @@ function charge(serving: Serving, how: ChargeKind, sent: number = serving.served
     images: imagesIn + (wire.gives === 'image' ? drawn : 0),
     webSearches: webSearch || call.online.has(row.id) ? 1 : 0,
   };
+  const at = Date.now();
   const line: BillLine = {
     requestId: record.id,
     generationId: served.id,
-    at: Date.now(),
+    at,
     model: row.id,
     requestedModel: call.request.model,
     provider: served.provider,
@@ -133,7 +134,7 @@ function charge(serving: Serving, how: ChargeKind, sent: number = serving.served
     isByok,
     finishReason: how === 'completed' ? answer.finishReason : how,
     ...counts,
-    ...chargesFor(row.pricing, used, { isByok, upstreamCost: reply.upstreamCost }),
+    ...chargesFor(row.pricing, used, { at, isByok, upstreamCost: reply.upstreamCost }),
     how,
   };
   record.charge = line.nanoUsd;

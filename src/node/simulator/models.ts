@@ -33,23 +33,37 @@ type DefaultRow = readonly [
   gives?: 'text' | 'embeddings' | 'image',
 ];
 
-function cache(read: string, write?: string): Partial<SimulatorPricing> {
-  return write === undefined
-    ? { input_cache_read: read }
-    : { input_cache_read: read, input_cache_write: write, web_search: '0.01' };
+function cache(read: string, write?: string, hour?: string): Partial<SimulatorPricing> {
+  if (write === undefined) return { input_cache_read: read };
+  const long = hour === undefined ? {} : { input_cache_write_1h: hour };
+  return { input_cache_read: read, input_cache_write: write, ...long, web_search: '0.01' };
 }
 
 const DEFAULT_ROWS: readonly DefaultRow[] = [
-  ['anthropic/claude-opus-4-7', '0.000005', '0.000025', 1_000_000, 128_000, cache('0.0000005', '0.00000625')],
+  [
+    'anthropic/claude-opus-4-7',
+    '0.000005',
+    '0.000025',
+    1_000_000,
+    128_000,
+    cache('0.0000005', '0.00000625', '0.00001'),
+  ],
   [
     'anthropic/claude-sonnet-4-6',
     '0.000003',
     '0.000015',
     1_000_000,
     128_000,
-    cache('0.0000003', '0.00000375'),
+    cache('0.0000003', '0.00000375', '0.000006'),
   ],
-  ['anthropic/claude-haiku-4-5', '0.000001', '0.000005', 200_000, 64_000, cache('0.0000001', '0.00000125')],
+  [
+    'anthropic/claude-haiku-4-5',
+    '0.000001',
+    '0.000005',
+    200_000,
+    64_000,
+    cache('0.0000001', '0.00000125', '0.000002'),
+  ],
   ['openai/gpt-5', '0.00000125', '0.00001', 400_000, 128_000, cache('0.000000125')],
   ['openai/gpt-5-mini', '0.00000025', '0.000002', 400_000, 128_000, cache('0.000000025')],
   ['openai/gpt-5-nano', '0.00000005', '0.0000004', 400_000, 128_000, cache('0.00000001')],

@@ -61,6 +61,14 @@ export interface Reply {
   reasoningTokens?: number;
   cacheReadTokens?: number;
   cacheWriteTokens?: number;
+  /**
+   * The part of `cacheWriteTokens` that is to last an hour. Default: all of it where the request asks for such a cache
+   * anywhere, else none.
+   */
+  cacheWriteHourTokens?: number;
+  /** Sound and pictures in the prompt, as far as they did not come from the cache. Default: none. */
+  inputAudioTokens?: number;
+  inputImageTokens?: number;
   /** Base64 of PNGs that the model draws, or how many. Default: as many as the images API is asked for. */
   images?: readonly string[] | number;
   /** Part of the output tokens. Default: by size and quality on the images API, else 1,290 an image. */
@@ -96,6 +104,11 @@ export interface TokenCounts {
   imageTokens: number;
   cacheReadTokens: number;
   cacheWriteTokens: number;
+  /** Part of those written. */
+  cacheWriteHourTokens: number;
+  /** Parts of the prompt that did not come from the cache. */
+  inputAudioTokens: number;
+  inputImageTokens: number;
 }
 
 /** An answer that is ready for the wire: cut to the limit and counted. */
@@ -195,6 +208,13 @@ function takeImages(
   return { images, imageTokens };
 }
 
+/** Whether a request has a mark for a prompt cache of an hour, wherever it may stand. */
+function asksForHour(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { cache_control: snake, cacheControl: camel } = value as Record<string, { ttl?: unknown } | null>;
+  return snake?.ttl === '1h' || camel?.ttl === '1h' || Object.values(value).some(asksForHour);
+}
+
 /** Text for a reply that only says how many tokens it has. */
 function filler(tokens: number): string {
   return 'all work and no play '.repeat(Math.ceil(Math.max(0, tokens) / 5)).slice(0, Math.max(0, tokens) * 4);
@@ -225,6 +245,7 @@ export function answerTo(request: SimulatedRequest, reply: Reply, terms: AnswerT
   const cut = budget.cut || wanted > limit;
   const cacheReadTokens = reply.cacheReadTokens ?? 0;
   const cacheWriteTokens = reply.cacheWriteTokens ?? 0;
+  const hourTokens = reply.cacheWriteHourTokens ?? (asksForHour(request.body) ? cacheWriteTokens : 0);
   return {
     reasoning,
     text,
@@ -237,6 +258,9 @@ export function answerTo(request: SimulatedRequest, reply: Reply, terms: AnswerT
     imageTokens: Math.min(imageTokens, Math.max(0, output - reasoningTokens)) * choices,
     cacheReadTokens,
     cacheWriteTokens,
+    cacheWriteHourTokens: Math.min(hourTokens, cacheWriteTokens),
+    inputAudioTokens: reply.inputAudioTokens ?? 0,
+    inputImageTokens: reply.inputImageTokens ?? 0,
     finishReason: cut ? 'length' : (reply.finishReason ?? (toolCalls.length > 0 ? 'tool_calls' : 'stop')),
   };
 }
@@ -254,6 +278,9 @@ export function countsAfter(answer: Answer, sent: number, total: number): TokenC
     imageTokens: Math.max(0, completionTokens - beforeImages),
     cacheReadTokens: answer.cacheReadTokens,
     cacheWriteTokens: answer.cacheWriteTokens,
+    cacheWriteHourTokens: answer.cacheWriteHourTokens,
+    inputAudioTokens: answer.inputAudioTokens,
+    inputImageTokens: answer.inputImageTokens,
   };
 }
 

@@ -42,7 +42,7 @@ export interface Examination {
 }
 
 /** A file is read in pieces of this size, so memory doesn't grow with it. */
-const PIECE = 64 * 1024;
+const PIECE = 256 * 1024;
 /** How long the page may be busy before it gets to handle clicks and draw. */
 const SLICE_MS = 12;
 const PROGRESS_EVERY_MS = 100;

@@ -351,7 +351,7 @@ it.skipIf(process.platform === 'win32')('a named pipe is read to its end first',
   const log = await writeLog(home, 'acme');
   const { kid } = installationKey(join(home, 'installation-key.json')).signer;
   const pipe = join(home, 'pipe');
-  execFileSync('mkfifo', [pipe]);
+  execFileSync('sh', ['-c', 'mkfifo "$0"', pipe]);
   const through = async (...args: string[]): Promise<CliRun> => {
     const [run] = await Promise.all([agentguard(args), writeFile(pipe, await readFile(log))]);
     return run;

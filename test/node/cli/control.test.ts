@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { blockedError, type SpendGuard, type SpendScope } from '../../../src/index.ts';
 import { agentguard, guardIn, newHome, POLICY, writeLog } from './run-cli.ts';
@@ -155,7 +156,7 @@ describe('agentguard grant', () => {
     ],
     [
       ['grant', 'cli-test', '--cap', '0', '--usd', '1', '--until', 'soon'],
-      /until: expected an instant, got soon/,
+      /until: expected a date such as .* got "soon"/,
     ],
     [['grant', 'cli-test', '--cap', '0', '--usd', '1', '--until', '2020-01-01'], /until lies in the past/],
     [['grant', 'cli-test', '--cap', '0', '--usd', '1', '--for', '400d'], /at most a year/],
@@ -166,5 +167,77 @@ describe('agentguard grant', () => {
     const run = await agentguard(args, { AGENTGUARD_HOME: home });
     expect(run).toMatchObject({ code: 2, stdout: '' });
     expect(run.stderr).toMatch(words);
+  });
+});
+
+describe('agentguard balances', () => {
+  it('shows what is spent, held, granted and frozen, and writes nothing', async () => {
+    const home = await newHome();
+    const env = { AGENTGUARD_HOME: home };
+    const total = { ...POLICY.caps[0]!, window: 'total' as const };
+    const caps = [total, POLICY.caps[0]!, { ...total, per: ['userId' as const] }];
+    const guard = guardIn(home, 'acme', { policy: { ...POLICY, caps } });
+    await outcome(guard, { userId: 'alice' }, '0.25');
+    await guard.begin({ ...REQUEST, scope: { userId: 'bob' } });
+    await agentguard(['grant', 'cli-test', '--cap', '0', '--usd', '0.50', '--for', '2h'], env);
+    const forAlice = ['--until', new Date(Date.now() + 86_400_000).toISOString(), '--scope', 'user=alice'];
+    await agentguard(['grant', 'cli-test', '--cap', '2', '--usd', '7', ...forAlice], env);
+    await agentguard(['freeze', 'team=sales'], env);
+    await guard.close();
+    const file = join(home, 'acme', 'decisions.ndjson');
+    const before = await readFile(file);
+
+    const all = await agentguard(['balances'], env);
+    expect(all).toMatchObject({ code: 0, stderr: '' });
+    expect(all.stdout).toMatch(/cli-test +0 +total block +\$0\.25 +\$0\.00625 +\$1\.00 \+ \$0\.50 +–/);
+    expect(all.stdout).toMatch(/cli-test +1 +per_day block .*\$1\.00 +20\d\d-\d\d-\d\d 00:00 UTC/);
+    expect(all.stdout).toContain('cap 2 of cli-test counts by userId: name one');
+    expect(all.stdout).toMatch(
+      /Granted: \$0\.50 on cap 0 of cli-test, for every scope of this log, until 20/,
+    );
+    expect(all.stdout).toMatch(/Granted: \$7\.00 on cap 2 of cli-test, for userId alice, until 20/);
+    expect(all.stdout).toContain('Frozen: teamId sales, until "agentguard unfreeze" lifts it');
+
+    const alice = await agentguard(['balances', 'user=alice', 'team=sales', '--json', '--log', 'acme'], env);
+    const document = JSON.parse(alice.stdout) as { caps: object[]; grants: object[]; frozen: object[] };
+    expect(document.caps).toMatchObject([
+      {
+        index: 0,
+        spent: '0.25',
+        held: '0.00625',
+        amount: '1.00',
+        granted: '0.50',
+        frozen: { teamId: 'sales' },
+      },
+      { index: 1, amount: '1.00' },
+      {
+        index: 2,
+        window: 'total',
+        spent: '0.25',
+        held: '0.00',
+        granted: '7.00',
+        grants: [{ amount: '7.00', scope: { userId: 'alice' }, until: forAlice[1] }],
+      },
+    ]);
+    expect(document).toMatchObject({ grants: [{ cap: 0 }, { cap: 2 }], frozen: [{ teamId: 'sales' }] });
+    const bob = await agentguard(['balances', 'user=bob', '--json'], env);
+    expect((JSON.parse(bob.stdout) as typeof document).caps[2]).toEqual(
+      expect.not.objectContaining({
+        granted: expect.anything() as unknown,
+        frozen: expect.anything() as unknown,
+      }),
+    );
+    expect(await readFile(file)).toEqual(before);
+  });
+
+  it('shows the caps of a policy for one team, and says where none counts', async () => {
+    const home = await newHome();
+    const guard = guardIn(home, 'acme', { policy: { ...POLICY, scope: { teamId: 'eng' } } });
+    await outcome(guard, {}, '0.25');
+    await guard.close();
+    const env = { AGENTGUARD_HOME: home };
+    expect((await agentguard(['balances'], env)).stdout).toMatch(/cli-test +0 +per_day block +\$/);
+    expect((await agentguard(['balances', 'team=sales'], env)).stdout).toContain('No cap counts for this');
+    expect(await agentguard(['balances', 'nonsense'], env)).toMatchObject({ code: 2 });
   });
 });

@@ -63,7 +63,7 @@ function usage(served: Served, line: BillLine): { usage?: unknown } {
     ...costOf(served, line),
     prompt_tokens_details: {
       cached_tokens: counts.cacheReadTokens,
-      audio_tokens: 0,
+      audio_tokens: counts.inputAudioTokens,
       ...(!isOpenai && { cache_write_tokens: counts.cacheWriteTokens, video_tokens: 0 }),
     },
     completion_tokens_details: {

@@ -64,12 +64,15 @@ function read(incoming: Incoming): CallShape | Refusal {
 
 /** In this API the input tokens are those beside the cache. */
 function inputUsage(counts: TokenCounts): Json {
-  const { cacheReadTokens, cacheWriteTokens, promptTokens } = counts;
+  const { cacheReadTokens, cacheWriteHourTokens, cacheWriteTokens, promptTokens } = counts;
   return {
     input_tokens: promptTokens - cacheReadTokens - cacheWriteTokens,
     cache_creation_input_tokens: cacheWriteTokens,
     cache_read_input_tokens: cacheReadTokens,
-    cache_creation: { ephemeral_5m_input_tokens: cacheWriteTokens, ephemeral_1h_input_tokens: 0 },
+    cache_creation: {
+      ephemeral_5m_input_tokens: cacheWriteTokens - cacheWriteHourTokens,
+      ephemeral_1h_input_tokens: cacheWriteHourTokens,
+    },
   };
 }
 

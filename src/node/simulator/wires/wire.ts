@@ -190,6 +190,9 @@ const NO_TOKENS: TokenCounts = {
   imageTokens: 0,
   cacheReadTokens: 0,
   cacheWriteTokens: 0,
+  cacheWriteHourTokens: 0,
+  inputAudioTokens: 0,
+  inputImageTokens: 0,
 };
 
 /**
