@@ -24,6 +24,7 @@ export interface CapBalance {
   action: CapAction;
   /** As the policy has it. */
   amount: NanoUsd;
+  /** What was settled, and what was held by calls whose lease has run out. */
   spent: NanoUsd;
   held: NanoUsd;
   /** What grants add to the amount for calls of this scope, each until its time is over. */

@@ -373,16 +373,23 @@ function expectCapsKept(policies: readonly SpendPolicy[], bill: readonly Charge[
   }
 }
 
+/** A charge, or the hold of a call that is open, with the end of its lease. */
+interface Called extends Charge {
+  held: bigint;
+  until: number;
+}
+
 /** What each call came to by its receipts alone: its instant, scope and cost, or its hold while it is open. */
-function fromReceipts(receipts: readonly Receipt[]): (Charge & { held: bigint })[] {
-  const calls = new Map<string, Charge & { held: bigint }>();
+function fromReceipts(receipts: readonly Receipt[]): Called[] {
+  const calls = new Map<string, Called>();
   const ends = new Map<string, string[]>();
   for (const { payload } of receipts) {
     if (payload.type === 'decision' && payload.decision !== 'block') {
-      const { call, hold, issued_at: issuedAt, route } = payload;
+      const { call, hold, issued_at: issuedAt, lease_until: until, route } = payload;
       const models = [route?.model ?? '', ...(route?.fallbacks ?? [])];
       const scope = payload.scope as SpendScope;
-      calls.set(call, { at: Date.parse(issuedAt), scope, nano: 0n, held: BigInt(hold), models });
+      const at = Date.parse(issuedAt);
+      calls.set(call, { at, scope, nano: 0n, held: BigInt(hold), models, until: Date.parse(until ?? '') });
     } else if (payload.type === 'settlement' || payload.type === 'adjustment') {
       const call = calls.get(payload.call);
       if (call === undefined) throw new Error(`${payload.type} of a call that was never let through`);
@@ -400,7 +407,11 @@ function fromReceipts(receipts: readonly Receipt[]): (Charge & { held: bigint })
 
 /** The guard's balances are the sums of its receipts, worked out here once more. */
 async function expectBalancesAreSums(world: World, policies: readonly SpendPolicy[]): Promise<void> {
-  const calls = fromReceipts(await receiptsOf(world.ledger));
+  const written = fromReceipts(await receiptsOf(world.ledger));
+  // Whoever comes next writes down that a lease has run out; what it held counts as spent from then on.
+  const calls = written.map((call) =>
+    call.until <= world.now ? { ...call, nano: call.nano + call.held, held: 0n } : call,
+  );
   for (const scope of SCOPES) {
     for (const balance of await world.guard.balances(scope)) {
       const policy = policies.find(({ id }) => id === balance.policyId) as SpendPolicy;
