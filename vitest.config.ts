@@ -9,6 +9,8 @@ const sources = {
 
 export default defineConfig({
   test: {
+    // The default leaves a core idle, which is half of a small machine.
+    maxWorkers: '100%',
     projects: [
       {
         ...sources,
