@@ -29,9 +29,14 @@ undecidable() { finish undecidable "$1"; }
 # --- tools: hashes, keys, signatures --------------------------------------------------------------------------------
 
 unhex() { tr a-f A-F | basenc --base16 -d; }                            # hex -> bytes
+bytes() { # hex as an argument -> bytes; for short ones, since it starts no other program
+  local escapes= i
+  for ((i = 0; i < ${#1}; i += 2)); do escapes+="\\x${1:i:2}"; done
+  printf '%b' "$escapes"
+}
 tohex() { basenc --base16 -w0 | tr A-F a-f; }                           # bytes -> hex
 tob64url() { basenc --base64url -w0 | tr -d =; }                        # bytes -> unpadded base64url
-sha256() { sha256sum | cut -c1-64; }                                    # bytes -> hex
+sha256() { local hash; read -r hash _ < <(sha256sum) && printf '%s' "$hash"; } # bytes -> hex
 thumbprint() { printf '{"crv":"Ed25519","kty":"OKP","x":"%s"}' "$1" | sha256 | unhex | tob64url; }
 
 declare -A known own replaced until_seq public
@@ -51,7 +56,7 @@ admit() { # public key as base64url, thumbprint; makes the key usable
 
 signed() { # thumbprint, file, signature as hex
   [[ $3 =~ ^[0-9a-f]{128}$ && ! $3 =~ ^01(00){31} ]] || return 1
-  printf '%s' "$3" | unhex >"$work/signature"
+  bytes "$3" >"$work/signature"
   openssl pkeyutl -verify -rawin -pubin -inkey "$work/$1.pem" -in "$2" -sigfile "$work/signature" >/dev/null 2>&1
 }
 
@@ -71,61 +76,84 @@ instant='"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[
 record='\{.*\}'
 verdict='"(allow|downgrade|block)"'
 
-list() { printf '\\[(%s(,%s)*)?\\]' "$1" "$1"; }
-object() { # name=pattern ..., a ? behind a name for those that may be missing
-  local each name members= all_optional=1
-  while IFS= read -r each; do
+# Each of these sets the variable that is named first.
+list() { printf -v "$1" '\\[(%s(,%s)*)?\\]' "$2" "$2"; }
+object() { # variable, name=pattern ...: a ? behind a name for those that may be missing
+  local variable=$1 each name members= all_optional=1 i
+  local -a sorted=()
+  shift
+  for each; do
+    for ((i = ${#sorted[@]}; i > 0; i--)); do
+      [[ ${each%%=*} < ${sorted[i - 1]%%=*} ]] || break
+      sorted[i]=${sorted[i - 1]}
+    done
+    sorted[i]=$each
+  done
+  for each in "${sorted[@]}"; do
     name=${each%%=*}
     if [ "${name%\?}" = "$name" ]; then all_optional= members+="\"$name\":${each#*=},"; else members+="(\"${name%\?}\":${each#*=},)?"; fi
-  done < <(printf '%s\n' "$@" | sort -t= -k1,1)
-  printf '\\{(%s%s)\\}' "$members" "${all_optional:+|,}"
+  done
+  printf -v "$variable" '\\{(%s%s)\\}' "$members" "${all_optional:+|,}"
 }
-payload() { # type, members
+declare -A pattern
+payload() { # type, name=pattern ...: sets the pattern of that type
   local kind=$1 link="previousReceiptHash=$digest"; shift
   [ "$kind" != genesis ] || link=
-  object "clock_back_ms?=$whole" "durable_seq?=$whole" "issued_at=$instant" "issuer_id=$kid" "log=$id" \
+  object "pattern[$kind]" "clock_back_ms?=$whole" "durable_seq?=$whole" "issued_at=$instant" "issuer_id=$kid" "log=$id" \
     "seq=$whole" "type=\"$kind\"" 'v=1' ${link:+"$link"} "$@"
 }
 
-texts=$(list "$string")
-scope=$(object "agentId?=$string" "task?=$string" "taskId?=$string" "teamId?=$string" "tenantId?=$string" "userId?=$string")
-settled=("call=$id" "currency=\"USD\"" "scale=9" "provider_ref?=$string" "unknown_usage?=$string"
-  "cost=$(object "amount=$nano" 'byok?=true' "computed?=$nano" "fee?=$nano" "reported?=$nano" 'source="(provider|tokens|estimate|hold|none)"' "upstream?=$nano")"
-  'outcome="(ok|error|refused|aborted|abandoned|not_sent|expired)"'
-  "served?=$(object 'fallback?=true' "model?=$string" "provider?=$string")"
-  "usage?=$(object "cache_read_audio_tokens?=$whole" "cache_read_tokens?=$whole" "cache_write_hour_tokens?=$whole" \
-    "cache_write_tokens?=$whole" "input_audio_tokens?=$whole" "input_image_tokens?=$whole" "input_tokens=$whole" \
-    "output_audio_tokens?=$whole" "output_image_tokens?=$whole" "output_tokens=$whole" "reasoning_tokens?=$whole")")
-declare -A pattern
-pattern[genesis]=$(payload genesis "certificate?=$(object "issued_at=$instant" "root=$kid" "sig=$sig")" "ledger=$string" "public_key=$string" "sdk=$string")
-pattern[key]=$(payload key "kid=$kid" "proof=$sig" "public_key=$string" "replaces?=$kid")
-pattern[policy]=$(payload policy "digest=$digest" "policy=$record")
-pattern[prices]=$(payload prices "digest=$digest" "rows=\[.*\]")
-capability=$(object "caps=$texts" "exp=$whole" "iss?=$string" "jti?=$string" "max?=$nano" "nbf?=$whole" "problem?=$string" \
-  'replayed?=true' 'sha256="[0-9a-f]{64}"' "sub?=$string")
-pattern[decision]=$(payload decision "approved?=$(list "$whole")" "call=$id" "caps=$(list "\[$whole,$nano,$nano\]")" 'currency="USD"' 'scale=9' "decision=$verdict" \
-  "decisive_cap?=$whole" "decisive_rule?=\[$whole,$whole\]" "frozen?=$scope" "granted?=$(list "\[$whole,$nano\]")" "hold=$nano" "lease_until?=$instant" "not_effective?=$(list "$whole")" "policies=$(list "$digest")" \
-  "prices?=$digest" "reason=$string" "request=$(object 'audio?=true' "cached_tokens?=$whole" "capabilities?=$(list "$capability")" 'ceiling_can_be_set?=true' \
-    "choices?=$whole" "claims?=$texts" "fallbacks?=$texts" "features?=$texts" "fixed_cost?=$nano" 'hour_cache?=true' "images?=$whole" "input_tokens?=$whole" \
-    'limit_can_be_set?=true' "max_output_tokens?=$whole" "model=$string" "provider?=$string" "reasoning_tokens?=$whole" \
-    "unbounded_input?=$string")" \
-  'require_tenant?=true' "route?=$(object "fallbacks?=$texts" 'limit="(own|injected|clamped|model|none)"' "max_output_tokens?=$whole" \
-    "max_price?=$(object "input?=$string" "output?=$string" "request?=$string")" "model=$string")" \
-  "rules=$whole" "rungs?=$(list "\[$whole,$string\]")" "scope=$scope" "scope_conflict?=$string" "shadow?=$(object "decision=$verdict" "reason=$string")" \
-  "spans=$(list "\[$whole,$whole\]")" "uncarried?=$texts" "uncounted?=$(list "$whole")")
-pattern[grant]=$(payload grant "amount=$nano" "by?=$string" "cap=$whole" 'currency="USD"' 'scale=9' "policy=$string" "reason?=$string" \
-  "scope=$scope" "until=$instant" "window=$string")
-pattern[freeze]=$(payload freeze "by?=$string" 'frozen=(true|false)' "reason?=$string" "scope=$scope")
-pattern[approval]=$(payload approval "by?=$string" "call=$id" "cap=$whole" 'currency="USD"' 'scale=9' "hold=$nano" \
-  'outcome="(approved|denied|timeout|failed)"' "reason?=$string")
-pattern[alert]=$(payload alert "amount=$nano" "cap=$whole" 'currency="USD"' 'scale=9' "name=$string" "policy=$string" "share=$whole" \
-  "spent=$nano" "until=$whole" "window=$string")
-pattern[settlement]=$(payload settlement "${settled[@]}" "over_hold?=$nano")
-pattern[adjustment]=$(payload adjustment "${settled[@]}" "accounts=$(list "\[$string,$whole\]")" "change=$signed_nano" "previous=$nano")
-pattern[snapshot]=$(payload snapshot "body=$digest" "covers=$whole" "covers_hash=$digest")
-pattern[recovered]=$(payload recovered "dropped_bytes=$whole" "dropped_sha256=$digest" "quarantine=$string")
-pattern[clock]=$(payload clock "from=$instant" "to=$instant")
-pattern[close]=$(payload close "open_holds=$whole")
+list texts "$string"
+list wholes "$whole"
+list digests "$digest"
+list spans "\[$whole,$whole\]"
+list balances "\[$whole,$nano,$nano\]"
+list amounts "\[$whole,$nano\]"
+list rungs "\[$whole,$string\]"
+list accounts "\[$string,$whole\]"
+object scope "agentId?=$string" "task?=$string" "taskId?=$string" "teamId?=$string" "tenantId?=$string" "userId?=$string"
+object certificate "issued_at=$instant" "root=$kid" "sig=$sig"
+object cost "amount=$nano" 'byok?=true' "computed?=$nano" "fee?=$nano" "reported?=$nano" \
+  'source="(provider|tokens|estimate|hold|none)"' "upstream?=$nano"
+object served 'fallback?=true' "model?=$string" "provider?=$string"
+object usage "cache_read_audio_tokens?=$whole" "cache_read_tokens?=$whole" "cache_write_hour_tokens?=$whole" \
+  "cache_write_tokens?=$whole" "input_audio_tokens?=$whole" "input_image_tokens?=$whole" "input_tokens=$whole" \
+  "output_audio_tokens?=$whole" "output_image_tokens?=$whole" "output_tokens=$whole" "reasoning_tokens?=$whole"
+object capability "caps=$texts" "exp=$whole" "iss?=$string" "jti?=$string" "max?=$nano" "nbf?=$whole" "problem?=$string" \
+  'replayed?=true' 'sha256="[0-9a-f]{64}"' "sub?=$string"
+list capabilities "$capability"
+object request 'audio?=true' "cached_tokens?=$whole" "capabilities?=$capabilities" 'ceiling_can_be_set?=true' \
+  "choices?=$whole" "claims?=$texts" "fallbacks?=$texts" "features?=$texts" "fixed_cost?=$nano" 'hour_cache?=true' \
+  "images?=$whole" "input_tokens?=$whole" 'limit_can_be_set?=true' "max_output_tokens?=$whole" "model=$string" \
+  "provider?=$string" "reasoning_tokens?=$whole" "unbounded_input?=$string"
+object max_price "input?=$string" "output?=$string" "request?=$string"
+object route "fallbacks?=$texts" 'limit="(own|injected|clamped|model|none)"' "max_output_tokens?=$whole" \
+  "max_price?=$max_price" "model=$string"
+object shadow "decision=$verdict" "reason=$string"
+settled=("call=$id" 'currency="USD"' 'scale=9' "provider_ref?=$string" "unknown_usage?=$string" "cost=$cost" \
+  'outcome="(ok|error|refused|aborted|abandoned|not_sent|expired)"' "served?=$served" "usage?=$usage")
+payload genesis "certificate?=$certificate" "ledger=$string" "public_key=$string" "sdk=$string"
+payload key "kid=$kid" "proof=$sig" "public_key=$string" "replaces?=$kid"
+payload policy "digest=$digest" "policy=$record"
+payload prices "digest=$digest" 'rows=\[.*\]'
+payload decision "approved?=$wholes" "call=$id" "caps=$balances" 'currency="USD"' 'scale=9' "decision=$verdict" \
+  "decisive_cap?=$whole" "decisive_rule?=\[$whole,$whole\]" "frozen?=$scope" "granted?=$amounts" "hold=$nano" \
+  "lease_until?=$instant" "not_effective?=$wholes" "policies=$digests" "prices?=$digest" "reason=$string" \
+  "request=$request" 'require_tenant?=true' "route?=$route" "rules=$whole" "rungs?=$rungs" "scope=$scope" \
+  "scope_conflict?=$string" "shadow?=$shadow" "spans=$spans" "uncarried?=$texts" "uncounted?=$wholes"
+payload grant "amount=$nano" "by?=$string" "cap=$whole" 'currency="USD"' 'scale=9' "policy=$string" "reason?=$string" \
+  "scope=$scope" "until=$instant" "window=$string"
+payload freeze "by?=$string" 'frozen=(true|false)' "reason?=$string" "scope=$scope"
+payload approval "by?=$string" "call=$id" "cap=$whole" 'currency="USD"' 'scale=9' "hold=$nano" \
+  'outcome="(approved|denied|timeout|failed)"' "reason?=$string"
+payload alert "amount=$nano" "cap=$whole" 'currency="USD"' 'scale=9' "name=$string" "policy=$string" "share=$whole" \
+  "spent=$nano" "until=$whole" "window=$string"
+payload settlement "${settled[@]}" "over_hold?=$nano"
+payload adjustment "${settled[@]}" "accounts=$accounts" "change=$signed_nano" "previous=$nano"
+payload snapshot "body=$digest" "covers=$whole" "covers_hash=$digest"
+payload recovered "dropped_bytes=$whole" "dropped_sha256=$digest" "quarantine=$string"
+payload clock "from=$instant" "to=$instant"
+payload close "open_holds=$whole"
 
 utf8='^(0a|[2-7].|(c[2-9a-f]|d.)[89ab].|e0[ab].[89ab].|(e[1-9a-cef])([89ab].){2}|ed[89].[89ab].|f0[9ab].([89ab].){2}|f[1-3]([89ab].){3}|f48.([89ab].){2})*$'
 
@@ -188,11 +216,13 @@ while IFS= read -r line || { [ "$last_byte" != 0a ] && is_cut=1; }; do
   [ "${#line}" -le 262144 ] || invalid 'the line is too long'
   [ -z "${is_cut-}" ] || undecidable 'the last line has no end'
   [ "$line_number" != "$zero_line" ] || invalid 'the line holds a zero byte'
-  [[ $(od -An -v -tx1 "$work/line" | tr -d ' \n') =~ $utf8 ]] || invalid 'the line is not valid UTF-8 without controls'
+  [[ $line != *[!\ -$'\x7f']* || $(od -An -v -tx1 "$work/line" | tr -d ' \n') =~ $utf8 ]] ||
+    invalid 'the line is not valid UTF-8 without controls'
 
   body=${line#'{"payload":'} envelope=${line##*',"signature":'}
   body=${body%',"signature":'*}
-  plain=$(printf '%s' "$body" | tr '\200-\377' x)
+  plain=$body
+  [[ $line != *[!\ -$'\x7f']* ]] || plain=$(printf '%s' "$body" | tr '\200-\377' x)
   member type type
   { [[ $type =~ ^[a-z]+$ ]] && [ -n "${pattern[$type]-}" ]; } || invalid 'unknown receipt type'
   [[ ${plain//\}/,\}} =~ ^${pattern[$type]}$ ]] || invalid "$type: not its schema, or not in canonical form"
@@ -259,7 +289,8 @@ while IFS= read -r line || { [ "$last_byte" != 0a ] && is_cut=1; }; do
     fi
   fi
 
-  head=$(sha256 <"$work/line") line=$whole_line log=$log_here time=$issued
+  read -r head _ < <(sha256sum <"$work/line")
+  line=$whole_line log=$log_here time=$issued
   if [ -n "$checkpoint" ]; then
     if [ "$size" -lt "$covered" ]; then add_leaf "$({ printf '\0'; cat "$work/line"; } | sha256)"; fi
     [ "$size" = "$covered" ] && [ -z "$root_there" ] && root_there=$(tree_root)

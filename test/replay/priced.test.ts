@@ -116,24 +116,25 @@ async function cheated(
   );
 }
 
+// The prompt has pictures and sound: input tokens of which nobody says what they are cost what the dearer of them does.
 const CHEATS: [name: string, outcome: CallOutcome, edit: Parameters<typeof cheated>[1], cause: RegExp][] = [
   [
     'pictures that were not paid for',
     ok(USAGE),
     () => ({ cost: { amount: '12000000', computed: '12000000', source: 'tokens' } }),
-    /tokens × price is \$1\.012, and the receipt says \$0\.012/,
+    /tokens × price is \$1\.018, and the receipt says \$0\.012/,
   ],
   [
     'sound at the price of text',
     ok({ ...USAGE, inputAudioTokens: 300 }),
     () => ({ cost: { amount: '1012000000', computed: '1012000000', source: 'tokens' } }),
-    /tokens × price is \$1\.0138, and/,
+    /tokens × price is \$1\.0166, and/,
   ],
   [
     'a price of no time of the day',
     ok(USAGE),
     () => ({ cost: { amount: '1013000000', computed: '1013000000', source: 'tokens' } }),
-    /tokens × price is \$1\.012, and/,
+    /tokens × price is \$1\.018, and/,
   ],
   [
     'tokens × price without tokens',
@@ -167,7 +168,7 @@ const CHEATS: [name: string, outcome: CallOutcome, edit: Parameters<typeof cheat
     'an estimate where tokens × price is known',
     ok(USAGE),
     ({ cost }) => ({ cost: { ...cost, amount: '1', source: 'estimate' } }),
-    /tokens × price is \$1\.012, and the cost is by another source \(estimate\)/,
+    /tokens × price is \$1\.018, and the cost is by another source \(estimate\)/,
   ],
   [
     'an upstream charge that is left out',
