@@ -21,8 +21,9 @@ export default defineConfig({
           env: { AGENTGUARD_HOME: join(tmpdir(), 'agentguard-tests-without-a-home') },
           include: ['test/**/*.test.ts'],
           exclude: ['test/edge/**', '**/node_modules/**'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          // A limit for what hangs, not for what is slow: a busy machine takes many times as long.
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
         },
       },
       {
