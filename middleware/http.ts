@@ -27,8 +27,8 @@ export interface GuardRouteOptions<Request> {
  * (`blockedResponse`). Other errors are the handler's own.
  *
  * A `streamText` that is refused does not throw: return `toGuardedResponse(result)` for it. Throws `AgentGuardError`
- * (`invalid_config`) at once without `scope` or handler; rejects with it for a scope that isn't valid, and on a runtime without AsyncLocalStorage: there,
- * give the scope with each call and use `blockedResponse`.
+ * (`invalid_config`) at once without `scope` or handler; rejects with it for a scope that isn't valid, and on a runtime
+ * without AsyncLocalStorage: there, give the scope with each call and use `blockedResponse`.
  */
 export function guardRoute<Request, Rest extends unknown[]>(
   options: GuardRouteOptions<Request>,

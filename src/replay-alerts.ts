@@ -1,5 +1,5 @@
 /** Whether an alert that a log holds was due: by a policy of the log, and by what had been spent when it was written. */
-import type { LedgerState } from './ledgers/state.ts';
+import { EXPIRED_AT_ONCE, type LedgerState } from './ledgers/state.ts';
 import { formatUsd } from './money.ts';
 import type { PolicyRecord } from './policy.ts';
 import type { AlertPayload } from './receipts/payloads.ts';
@@ -40,9 +40,6 @@ function ruleText({ policy, cap, window, amount, share }: Alert): string {
   return JSON.stringify([policy, cap, window, amount, share]);
 }
 
-/** More due holds than one transaction ends: which of them the writer counted isn't known. */
-const MANY_DUE = 64;
-
 /** What was spent on an account when its writer looked, holds that were due included. */
 function spentAt(
   state: LedgerState,
@@ -56,7 +53,8 @@ function spentAt(
   const counts = (at: number): boolean =>
     rolling === undefined ? at === start : at >= from - rolling.length;
   const due = state.dueHolds(now);
-  if (due.length >= MANY_DUE) return undefined;
+  // More than one transaction ends: which of them the writer counted isn't known.
+  if (due.length >= EXPIRED_AT_ONCE) return undefined;
   let spent =
     rolling === undefined
       ? (state.bucket(key, start)?.spent ?? 0n)

@@ -5,7 +5,7 @@
 import { capLayout, type CapLayout } from './accounts.ts';
 import { decide } from './decide.ts';
 import { RecentMap } from './ledgers/recent-map.ts';
-import { LedgerState } from './ledgers/state.ts';
+import { EXPIRED_AT_ONCE, LedgerState } from './ledgers/state.ts';
 import { formatUsd, maxOf } from './money.ts';
 import type { Policy, PolicyRecord } from './policy.ts';
 import { compilePrice, type Price, type PriceRow } from './pricing/price.ts';
@@ -56,8 +56,6 @@ export interface ReplayVerdict {
   open: readonly InFlight[];
 }
 
-/** Holds that a writer ends in one transaction at most (see `LedgerState.dueHolds`). */
-const EXPIRED_AT_ONCE = 64;
 /** More than any writer remembers, so what a writer doesn't record anew is still known here. */
 const PRICES_KEPT = 1024;
 

@@ -28,7 +28,7 @@ const ENDED_KEPT = 1024;
 /** Calls whose true cost is still to come. Beyond these, what was settled high stays high. */
 const AWAITED_KEPT = 128;
 /** Holds that one transaction expires at most; the others count as held until their turn comes. */
-const EXPIRED_AT_ONCE = 64;
+export const EXPIRED_AT_ONCE = 64;
 /** How often closed windows are looked for. */
 const PRUNE_EVERY = 256;
 
